@@ -1,0 +1,67 @@
+# Everything a newcomer needs: `make demo` to see it work, `make test` to know it does.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-virtualenv
+INSTALLED := $(VENV)/.installed
+# Extra arguments for pytest, as in `make test ARGS='-k reload'`.
+ARGS ?=
+
+.PHONY: install demo serve test check clients lock format bench bench-peers clean
+
+install: $(INSTALLED)
+
+# The project itself is installed without build isolation: what builds it is in the lock too, so every byte that is
+# downloaded has a hash.
+$(INSTALLED): pyproject.toml requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Signalbox needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@test -x $(BIN)/pip || echo 'Setting up $(VENV) from requirements-dev.lock; the first time takes about a minute.'
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo 'No venv with pip in this Python; on Debian: apt-get install python3-venv' >&2; exit 1; }
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install
+	@$(BIN)/signalbox demo
+
+serve: install
+	$(BIN)/signalbox serve
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# What the tests drive and pip cannot bring: real servers, an older openai-python, openai for Node.
+clients: install
+	@sh .ci/packages
+	@sh tests/clients/install.sh $(BIN)/python
+
+test: check clients
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -r fEsx --cov --cov-report=term $(ARGS)
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install
+	$(BIN)/python -m benchmarks.load
+
+# Peers to measure beside us: large downloads, so nothing else asks for them.
+bench-peers:
+	bash benchmarks/peers/install.sh
+
+# Writes the lock files from pyproject.toml: pins stay unless they no longer fit, or with ARGS=--upgrade.
+LOCK := .cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links
+lock:
+	test -x .cache/lock/bin/uv || { $(PYTHON) -m venv .cache/lock && .cache/lock/bin/python -m pip install --quiet uv; }
+	$(LOCK) pyproject.toml -o requirements.lock $(ARGS)
+	$(LOCK) pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock $(ARGS)
+	$(LOCK) --group build -c requirements-dev.lock -o requirements-build.lock $(ARGS)
+
+clean:
+	rm -rf $(VENV) .cache dist build .coverage* tests/node/node_modules

@@ -1,0 +1,98 @@
+"""`python -m benchmarks.routing`: how well requests are routed, on graded outcomes; some minutes.
+
+Prints the bars and what was reached, writes benchmarks/results/routing.json and two pictures for docs/.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.routing import data, measure, plots
+from routing.learned.feedback import assemble
+
+_ROOT = Path(__file__).resolve().parents[2]
+_TRAINED = ("mmlu", "gsm8k", "nine_models")
+_SIZES = (100, 450, 3_000, 100_000, 1_000_000)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns 0, or 1 where there is nothing to measure on."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.routing", description=__doc__)
+    parser.add_argument("--out", type=Path, default=_ROOT / "benchmarks" / "results" / "routing.json")
+    parser.add_argument("--plots", type=Path, default=_ROOT / "docs" / "images")
+    parser.add_argument("--rows", type=int, default=None, help="at most so many rows of each set, for a quick look")
+    options = parser.parse_args(arguments)
+    if not data.folder().is_dir():
+        sys.stderr.write(f"There is no {data.folder()}; set SIGNALBOX_SHARED to the folder that has 'routing'.\n")
+        return 1
+    results = _measure(options.rows)
+    options.out.write_text(json.dumps(results, indent=1, allow_nan=True) + "\n", "utf-8")
+    Console(width=110).print(_table(results))
+    for path in [options.out, *plots.draw(results, options.plots)]:
+        sys.stdout.write(f"written: {path.relative_to(_ROOT) if path.is_relative_to(_ROOT) else path}\n")
+    return 0
+
+
+def _measure(most: int | None) -> dict[str, Any]:
+    rows = {name: data.read(name)[:most] for name in data.FILES}
+    sets = {name: assemble(found) for name, found in rows.items()}
+    say = Console(stderr=True).print
+    results: dict[str, Any] = {"cores": os.cpu_count(), "python": platform.python_version()}
+    results["zero_configuration"] = measure.zero_configuration(sets)
+    results["untrained"] = {name: measure.untrained_figures(examples) for name, examples in sets.items()}
+    say("decision CPU")
+    results["decision_cpu"] = measure.decision_cpu(rows["zeroeval_gsm"], 11, _SIZES)
+    results["trained"], results["learning_curve"], results["same_choice"] = {}, {}, {}
+    for name in _TRAINED:
+        say(name)
+        results["trained"][name] = measure.trained_figures(sets[name])
+        results["learning_curve"][name] = measure.learning_curve(sets[name], (50, 200, 1_000, 3_000), 3)
+        texts = [row["prompt"] for row in rows[name]]
+        results["same_choice"][name] = measure.same_choice(sets[name], texts)
+    return results
+
+
+def _table(results: dict[str, Any]) -> Table:
+    table = Table(title="Routing quality on rows not trained on")
+    for heading in ("figure", "bar", "reached", "95 %", "kNN", "length", "classifier"):
+        table.add_column(heading, justify="left" if heading == "figure" else "right")
+    bars = {
+        "mmlu": {"apgr": ".69", "cpt50": ".27", "cpt80": ".57"},
+        "gsm8k": {"apgr": ".70", "cpt50": ".29", "cpt80": ".52"},
+        "nine_models": {"apgr": "", "cost_at_100": ".36", "cost_at_98": ".24"},
+    }
+    for name, wanted in bars.items():
+        found = results["trained"][name]
+        for figure, bar in wanted.items():
+            one = found["learned"][figure]
+            plain = [f"{found['untrained'][m]:.3f}" if figure == "apgr" else "" for m in ("length", "classifier")]
+            near = f"{found['knn'][figure]:.3f}"
+            table.add_row(
+                f"{name} {figure}", bar, f"{one['value']:.3f}", f"{one['low']:.3f}-{one['high']:.3f}", near, *plain
+            )
+        table.add_row(f"{name} calibration error", ".03", f"{found['calibration_error']:.3f}")
+        same = results["same_choice"][name]
+        kinds = {kind: value for kind, value in same.items() if kind.startswith("model_")}
+        table.add_row(f"{name} same model under noise", ".95", f"{sum(kinds.values()) / len(kinds):.3f}")
+        least = results["learning_curve"][name][0]
+        table.add_row(
+            f"{name} 50 rows over classifier", "-.01", f"{least['gain_mean']:+.3f}", f"{least['gain_least']:+.3f}"
+        )
+    zero = results["zero_configuration"].values()
+    table.add_row("zero-configuration mean APGR", ".56", f"{sum(zero) / len(zero):.3f}")
+    for one in results["decision_cpu"]:
+        bar = "300" if one["chars"] <= 450 else "1000"
+        table.add_row(f"us at {one['chars']} characters, 11 models", bar, f"{one['learned_p50_us']:.0f}")
+    return table
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

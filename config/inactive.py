@@ -1,0 +1,89 @@
+"""What this version reads and checks but does not act on yet. A feature that arrives deletes its line here."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from config.findings import Finding, Path, dotted
+from config.schema import Config
+from config.schema_base import Section
+
+# Strategies that are known but not part of this version: their routes take candidates in the order given.
+INACTIVE_STRATEGIES = frozenset({"complexity", "cheapest", "fastest", "balanced", "learned"})
+
+
+def _policy(name: str) -> Callable[[Config], bool]:
+    return lambda config: name in config.policies.model_fields_set
+
+
+# Path of the section, and whether the file makes use of it.
+_SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = (
+    (("rules",), lambda config: bool(config.rules)),
+    (("policies", "breaker"), _policy("breaker")),
+    (("policies", "hedge"), lambda config: config.policies.hedge.enabled),
+    (("policies", "overload"), _policy("overload")),
+    (
+        ("policies", "cache"),
+        lambda config: (
+            config.policies.cache.exact.enabled
+            or config.policies.cache.semantic.enabled
+            or config.policies.cache.serve_stale_on_error
+        ),
+    ),
+    (("budgets",), lambda config: bool(config.budgets)),
+    (("limits",), lambda config: bool(config.limits)),
+)
+_RETRY_KEYS = ("backoff_base_s", "backoff_max_s", "budget_ratio")
+
+
+@dataclass(slots=True, frozen=True)
+class Inactive:
+    """A part of the file without effect in this version, and what happens instead."""
+
+    path: Path
+    message: str
+
+
+def inactive_sections(config: Config) -> list[Inactive]:
+    """Every part of this configuration that is loaded but not active yet, in the order of the file's sections."""
+    found = [
+        Inactive(
+            ("routes", name, "strategy"), f"Strategy '{route.strategy}' is not active yet: models are tried in order."
+        )
+        for name, route in config.routes.items()
+        if route.strategy in INACTIVE_STRATEGIES
+    ]
+    found += [
+        Inactive(path, f"'{dotted(path)}' is loaded, but not active yet.")
+        for path, is_used in _SECTIONS
+        if is_used(config)
+    ]
+    found += [Inactive(path, f"'{dotted(path)}' is loaded, but not active yet.") for path in _inactive_keys(config)]
+    retries: list[tuple[Path, Section]] = [(("policies", "retry"), config.policies.retry)]
+    retries += [(("routes", name, "retry"), route.retry) for name, route in config.routes.items() if route.retry]
+    found += [
+        Inactive((*path, key), f"'{dotted((*path, key))}' is loaded, but not active yet.")
+        for path, retry in retries
+        for key in _RETRY_KEYS
+        if key in retry.model_fields_set
+    ]
+    return found
+
+
+def _inactive_keys(config: Config) -> Iterator[Path]:
+    """Single keys that are given somewhere and have no effect."""
+    for name, model in config.models.items():
+        for key in ("capabilities", "quality"):
+            if getattr(model, key) is not None:
+                yield ("models", name, key)
+    for name, route in config.routes.items():
+        if route.constraints is not None:
+            yield ("routes", name, "constraints")
+    for index, virtual_key in enumerate(config.keys):
+        for key in ("budget", "limits"):
+            if getattr(virtual_key, key) is not None:
+                yield ("keys", index, key)
+
+
+def check_inactive(config: Config) -> list[Finding]:
+    """The same as findings, so that start and check say it."""
+    return [Finding("info", "inactive", part.message, part.path, "key") for part in inactive_sections(config)]

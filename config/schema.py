@@ -1,0 +1,165 @@
+"""The configuration file as types: what may stand in it, with which defaults.
+
+Models, not logic: whether names fit together is checked in `crosscheck`, after every section was read.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+
+from config.schema_base import Name, PositiveInt, ProviderName, Ratio, Section, TimeoutOverrides, Usd
+from config.schema_policies import BudgetConfig, LimitConfig, PoliciesConfig
+from config.schema_routes import RouteConfig, RuleConfig
+
+# https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=200)]
+Capability = Literal["text", "tools", "json_schema", "vision", "audio", "pdf", "reasoning", "streaming", "embeddings"]
+
+
+def _check_url(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if scheme not in ("http", "https") or not separator or not rest.split("/", 1)[0]:
+        raise ValueError("an address starts with http:// or https:// and a host")
+    if any(c.isspace() for c in url):
+        raise ValueError("an address has no blanks")
+    return url
+
+
+def _check_credential(text: str) -> str:
+    """A key often comes with the line break of the file it was kept in; inside a header it would be an attack."""
+    text = text.strip()
+    if not text or not text.isascii() or not text.isprintable():
+        raise ValueError("a credential is printable ASCII text")
+    return text
+
+
+def _check_header_value(text: str) -> str:
+    if not all(c.isprintable() for c in text) or not text.isascii():
+        raise ValueError("a header's value is printable ASCII text")
+    return text
+
+
+class ProviderConfig(Section):
+    """Who can be called. Keys beyond the ones here belong to the kind, which checks them; they are in `extra`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Name = Field(description="What the provider speaks: a dialect or a vendor of the catalog.")
+    api_key: Annotated[str, AfterValidator(_check_credential)] | None = Field(
+        default=None, min_length=1, repr=False, description="The credential, as a reference like `$OPENAI_API_KEY`."
+    )
+    base_url: Annotated[str, AfterValidator(_check_url)] | None = Field(
+        default=None, description="The address, where it is not the kind's usual one."
+    )
+    headers: dict[HeaderName, Annotated[str, AfterValidator(_check_header_value)]] = Field(
+        default_factory=dict, repr=False, description="Headers sent with every call to this provider."
+    )
+    timeouts: TimeoutOverrides | None = Field(
+        default=None, description="Time limits of this provider where they differ."
+    )
+    organization: str | None = Field(
+        default=None, min_length=1, description="The organization that is billed, where the kind has one."
+    )
+    project: str | None = Field(
+        default=None, min_length=1, description="The project that is billed, where the kind has one."
+    )
+    api_version: str | None = Field(
+        default=None, min_length=1, description="The version of the provider's API, where the kind has one."
+    )
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """What the kind needs beyond address, key and headers: kind-specific keys and the three optional ones above."""
+        named = {key: getattr(self, key) for key in ("organization", "project", "api_version")}
+        return {key: value for key, value in named.items() if value is not None} | (self.__pydantic_extra__ or {})
+
+    def __repr_args__(self) -> Any:
+        """Kind-specific keys may hold credentials, so only the named fields are shown."""
+        return [("kind", self.kind), ("base_url", self.base_url)]
+
+
+class DeploymentConfig(Section):
+    """One model at one provider."""
+
+    provider: ProviderName = Field(description="The provider that is called.")
+    model: Annotated[str, StringConstraints(min_length=1, max_length=300)] = Field(
+        description="The model's name at that provider."
+    )
+    weight: Annotated[float, Field(ge=0)] = Field(
+        default=1, description="Share of the traffic relative to the others; 0 stands behind all others."
+    )
+
+
+class PriceConfig(Section):
+    """US dollars that override the price catalog; a price left out keeps the catalog's."""
+
+    input_usd_per_mtok: Usd | None = Field(default=None, description="Per million input tokens.")
+    output_usd_per_mtok: Usd | None = Field(default=None, description="Per million output tokens.")
+    cache_read_usd_per_mtok: Usd | None = Field(
+        default=None, description="Per million input tokens read from the prompt cache."
+    )
+    cache_write_usd_per_mtok: Usd | None = Field(
+        default=None, description="Per million input tokens written to the prompt cache."
+    )
+    cache_write_1h_usd_per_mtok: Usd | None = Field(
+        default=None, description="Per million input tokens written to the prompt cache for an hour."
+    )
+    audio_input_usd_per_mtok: Usd | None = Field(default=None, description="Per million audio input tokens.")
+    image_input_usd_per_mtok: Usd | None = Field(default=None, description="Per million image input tokens.")
+    reasoning_usd_per_mtok: Usd | None = Field(default=None, description="Per million reasoning tokens.")
+    audio_output_usd_per_mtok: Usd | None = Field(default=None, description="Per million audio output tokens.")
+    image_output_usd_per_mtok: Usd | None = Field(default=None, description="Per million image output tokens.")
+    request_usd: Usd | None = Field(default=None, description="Per request.")
+
+
+class ModelConfig(Section):
+    """A name that clients may ask for, and who can answer."""
+
+    deployments: tuple[DeploymentConfig, ...] = Field(min_length=1, description="Who can answer; at least one.")
+    price: PriceConfig | None = Field(default=None, description="Prices that override the catalog.")
+    context_window: PositiveInt | None = Field(default=None, description="Tokens of input and output together at most.")
+    max_output_tokens: PositiveInt | None = Field(default=None, description="Tokens of output at most.")
+    capabilities: tuple[Capability, ...] | None = Field(
+        default=None, description="What the model can do; where left out, nothing is ruled out."
+    )
+    quality: Ratio | None = Field(
+        default=None, description="Expected quality from 0 to 1 where nothing was learned yet."
+    )
+
+
+class KeyConfig(Section):
+    """A virtual key: who may call. Only the digest of the secret is kept."""
+
+    name: Name = Field(description="How the key is called in logs and metrics.")
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)] = Field(
+        description="SHA-256 of the secret, 64 hexadecimal digits."
+    )
+    budget: Name | None = Field(default=None, description="The budget that pays.")
+    limits: Name | None = Field(default=None, description="The rate limits that hold.")
+    models: tuple[Name, ...] | None = Field(
+        default=None, description="Models and routes the key may ask for; all of them where left out."
+    )
+
+
+class Config(Section):
+    """The whole file."""
+
+    providers: dict[ProviderName, ProviderConfig] = Field(default_factory=dict, description="Who can be called.")
+    models: dict[Name, ModelConfig] = Field(
+        default_factory=dict, description="Names a client may ask for; each has one or more deployments."
+    )
+    routes: dict[Name, RouteConfig] = Field(
+        default_factory=dict, description="Virtual models: the gateway chooses the real one."
+    )
+    rules: tuple[RuleConfig, ...] = Field(
+        default=(), description="The first match wins, before any strategy; unmatched requests go on as asked."
+    )
+    policies: PoliciesConfig = Field(
+        default_factory=PoliciesConfig, description="Behaviour that holds for every request."
+    )
+    budgets: dict[Name, BudgetConfig] = Field(
+        default_factory=dict, description="Amounts of money that can never be exceeded."
+    )
+    limits: dict[Name, LimitConfig] = Field(default_factory=dict, description="Rate limits that keys refer to.")
+    keys: tuple[KeyConfig, ...] = Field(default=(), description="Virtual keys; without any the gateway is open.")

@@ -1,0 +1,143 @@
+"""The sections that limit: policies, budgets and rate limits."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from config.schema_base import Name, PositiveInt, PositiveSeconds, Ratio, Section, Usd
+
+
+class TimeoutsConfig(Section):
+    """Time limits of one request, in seconds. A provider or a route may override each."""
+
+    connect_s: PositiveSeconds = Field(
+        default=5, description="Seconds for TCP and TLS set-up of one upstream connection."
+    )
+    ttft_s: PositiveSeconds = Field(default=30, description="Seconds until the first content of an attempt arrives.")
+    idle_s: PositiveSeconds = Field(default=30, description="Seconds of silence between two pieces of a stream.")
+    total_s: PositiveSeconds = Field(default=300, description="Seconds for the whole request, all attempts included.")
+
+
+class RetryConfig(Section):
+    """How often and how fast a failed call is tried again, at the same or at another deployment."""
+
+    max_attempts: int = Field(
+        default=3, ge=1, le=20, description="Upstream calls per request at most, the first one included."
+    )
+    backoff_base_s: PositiveSeconds = Field(
+        default=0.2, description="Seconds before the first repeat at one deployment."
+    )
+    backoff_max_s: PositiveSeconds = Field(default=8, description="Longest pause between two attempts, in seconds.")
+    budget_ratio: Ratio = Field(default=0.2, description="Extra attempts allowed, as a share of successful requests.")
+
+
+class BreakerConfig(Section):
+    """When a failing deployment is left alone, and how it is tried again."""
+
+    failures: PositiveInt = Field(default=5, description="Failures in a row that open the breaker.")
+    window_s: PositiveSeconds = Field(default=30, description="Seconds over which the error rate is measured.")
+    error_rate: Ratio = Field(default=0.5, description="Share of failed calls in the window that opens the breaker.")
+    open_s: PositiveSeconds = Field(default=15, description="Seconds the breaker stays open before a probe is allowed.")
+    half_open_probes: PositiveInt = Field(
+        default=1, description="Calls let through at once while the breaker is half open."
+    )
+
+
+class HedgeConfig(Section):
+    """A second call to another deployment when the first one is unusually slow."""
+
+    enabled: bool = Field(default=False, description="Whether slow requests get a second, parallel call.")
+    after: Annotated[str, StringConstraints(pattern=r"^p[1-9][0-9]?$")] = Field(
+        default="p95",
+        description="Percentile of the usual time to first content after which the second call starts, as `p95`.",
+    )
+    max_extra_ratio: Ratio = Field(default=0.05, description="Second calls allowed, as a share of all requests.")
+
+
+class OverloadConfig(Section):
+    """What happens when more requests arrive than can be served."""
+
+    max_in_flight: PositiveInt = Field(
+        default=2000, description="Requests served at once per worker; streams count to their end."
+    )
+    queue_max: int = Field(
+        default=500, ge=0, description="Requests that may wait for a place; more are refused at once."
+    )
+    queue_wait_s: PositiveSeconds = Field(default=5, description="Seconds a request may wait before it is refused.")
+
+
+class ExactCacheConfig(Section):
+    """Answers to requests that were asked before in the same words."""
+
+    enabled: bool = Field(default=False, description="Whether repeated requests are answered from the cache.")
+    ttl_s: Annotated[float, Field(gt=0)] = Field(default=3600, description="Seconds an answer stays valid.")
+
+
+class SemanticCacheConfig(Section):
+    """Answers to requests that mean the same as an earlier one."""
+
+    enabled: bool = Field(
+        default=False, description="Whether requests of the same meaning are answered from the cache."
+    )
+    ttl_s: Annotated[float, Field(gt=0)] = Field(default=3600, description="Seconds an answer stays valid.")
+    max_wrong_hits: Ratio = Field(
+        default=0.01, description="Share of wrong answers among hits that is aimed for at most."
+    )
+
+
+class CacheConfig(Section):
+    """The answer cache, per tenant."""
+
+    exact: ExactCacheConfig = Field(default_factory=ExactCacheConfig, description="The cache of identical requests.")
+    semantic: SemanticCacheConfig = Field(
+        default_factory=SemanticCacheConfig, description="The cache of requests with the same meaning."
+    )
+    serve_stale_on_error: bool = Field(
+        default=False, description="Whether an expired answer is served when every deployment fails."
+    )
+
+
+class PoliciesConfig(Section):
+    """Behaviour that holds for every request."""
+
+    timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig, description="Time limits of one request.")
+    retry: RetryConfig = Field(default_factory=RetryConfig, description="Repeats after a failure.")
+    breaker: BreakerConfig = Field(
+        default_factory=BreakerConfig, description="When a failing deployment is left alone."
+    )
+    hedge: HedgeConfig = Field(default_factory=HedgeConfig, description="A second call when the first one is slow.")
+    overload: OverloadConfig = Field(default_factory=OverloadConfig, description="Behaviour under too many requests.")
+    cache: CacheConfig = Field(default_factory=CacheConfig, description="Answers to repeated requests.")
+
+
+class SoftAction(Section):
+    """What changes once a budget's soft limit is reached."""
+
+    route: Name = Field(description="The route whose requests are moved.")
+    to: Name = Field(description="The route or model that takes them.")
+
+
+class BudgetConfig(Section):
+    """An amount of money per window. What is admitted can never exceed it."""
+
+    limit_usd: Usd = Field(description="US dollars that may be spent in one window.")
+    window: Literal["hour", "day", "week", "month", "total"] = Field(
+        default="month",
+        description="The calendar window (UTC) after which spending starts from zero; `total` never ends.",
+    )
+    parent: Name | None = Field(default=None, description="The budget that pays as well; its limit holds too.")
+    soft_ratio: Ratio = Field(default=0.8, description="Share of the limit from which `on_soft` applies.")
+    on_soft: SoftAction | None = Field(default=None, description="Where requests go from the soft limit on.")
+    on_store_error: Literal["deny", "allow_with_local_cap"] = Field(
+        default="deny", description="What happens while the store of the spend cannot be reached."
+    )
+
+
+class LimitConfig(Section):
+    """Rate limits of the keys that name them. A limit left out does not exist."""
+
+    requests_per_minute: PositiveInt | None = Field(default=None, description="Requests per minute.")
+    tokens_per_minute: PositiveInt | None = Field(
+        default=None, description="Tokens per minute, input and output together."
+    )
+    concurrency: PositiveInt | None = Field(default=None, description="Requests served at the same time.")

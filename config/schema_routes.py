@@ -1,0 +1,158 @@
+"""The sections that choose: routes and rules."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from config.schema_base import Name, Names, Ratio, RetryOverrides, RouteTimeouts, Section, Usd
+
+Strategy = Literal["complexity", "cheapest", "fastest", "weighted", "ordered", "balanced", "learned"]
+ResponseFormat = Literal["text", "json_object", "json_schema"]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+ClockTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+
+# RE2 syntax has neither: https://github.com/google/re2/wiki/Syntax
+_NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?<?[=!]|\\[1-9])")
+
+
+def _check_pattern(pattern: str) -> str:
+    if _NOT_RE2.search(pattern):
+        raise ValueError("RE2 patterns have no look-around and no back-references")
+    return pattern
+
+
+class WeightsConfig(Section):
+    """What `balanced` trades against what; only the proportions count."""
+
+    quality: Annotated[float, Field(ge=0)] = Field(default=0.5, description="How much the expected quality counts.")
+    cost: Annotated[float, Field(ge=0)] = Field(default=0.4, description="How much the expected cost counts.")
+    latency: Annotated[float, Field(ge=0)] = Field(default=0.1, description="How much the expected latency counts.")
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> Self:
+        if self.quality + self.cost + self.latency == 0:
+            raise ValueError("at least one weight must be above 0")
+        return self
+
+
+class ConstraintsConfig(Section):
+    """What a candidate must meet; never traded against anything."""
+
+    max_cost_usd: Usd | None = Field(default=None, description="Most a request may be expected to cost, in US dollars.")
+    max_ttft_s: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Longest expected time to first content, in seconds."
+    )
+
+
+class GoalConfig(Section):
+    """What `learned` aims for."""
+
+    min_quality_vs_best: Ratio = Field(
+        default=0.98, description="Share of the best model's predicted quality that the chosen model must reach."
+    )
+
+
+class RouteConfig(Section):
+    """A virtual model: its name can be asked for, and the gateway chooses the real one."""
+
+    strategy: Strategy = Field(default="ordered", description="How candidates are ranked.")
+    tiers: dict[Name, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(
+        default_factory=dict, description="For `complexity`: models per tier, best first."
+    )
+    pool: tuple[Name, ...] = Field(default=(), description="The models to choose from; for `ordered`, in this order.")
+    default_tier: Name | None = Field(default=None, description="The tier where the classifier is not confident.")
+    fallbacks: tuple[Name, ...] = Field(
+        default=(), description="Models tried after every other candidate, in this order."
+    )
+    weights: WeightsConfig | None = Field(default=None, description="For `balanced`: what counts how much.")
+    constraints: ConstraintsConfig | None = Field(default=None, description="What every candidate must meet.")
+    router_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="For `learned`: the file made by `signalbox train`, relative to this file.",
+    )
+    goal: GoalConfig | None = Field(default=None, description="For `learned`: what the choice aims for.")
+    timeouts: RouteTimeouts | None = Field(default=None, description="Time limits of this route where they differ.")
+    retry: RetryOverrides | None = Field(default=None, description="Retry settings of this route where they differ.")
+
+
+class RangeConfig(Section):
+    """Bounds of a number; all given ones must hold."""
+
+    gt: float | None = Field(default=None, description="Greater than.")
+    ge: float | None = Field(default=None, description="Greater than or equal to.")
+    lt: float | None = Field(default=None, description="Less than.")
+    le: float | None = Field(default=None, description="Less than or equal to.")
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("a range needs one of gt, ge, lt, le")
+        lower = max((bound for bound in (self.gt, self.ge) if bound is not None), default=None)
+        upper = min((bound for bound in (self.lt, self.le) if bound is not None), default=None)
+        if lower is not None and upper is not None and lower > upper:
+            raise ValueError("no number is in this range: its lower bound is above its upper bound")
+        return self
+
+
+class TimeOfDayConfig(Section):
+    """A time of day and of the week. A range over midnight is written with `after` later than `before`."""
+
+    after: ClockTime | None = Field(default=None, description="From this time on, as `HH:MM`.")
+    before: ClockTime | None = Field(default=None, description="Until this time, as `HH:MM`.")
+    days: tuple[Weekday, ...] = Field(default=(), description="On these days only; every day where left out.")
+    timezone: str = Field(default="UTC", description="The time zone of the above, as `Europe/Berlin`.")
+
+
+class WhenConfig(Section):
+    """The conditions of a rule: all that are given must hold. `$NAME` is not replaced in keywords and patterns."""
+
+    route: Names | None = Field(default=None, description="The route asked for is one of these.")
+    model: Names | None = Field(default=None, description="The model asked for is one of these.")
+    input_tokens: RangeConfig | None = Field(default=None, description="Estimated tokens of the whole input.")
+    max_output_tokens: RangeConfig | None = Field(default=None, description="The output limit that the request sets.")
+    has_tools: bool | None = Field(default=None, description="Whether the request offers tools.")
+    has_images: bool | None = Field(default=None, description="Whether the request has images.")
+    response_format: ResponseFormat | None = Field(
+        default=None, description="The response format that the request asks for."
+    )
+    keywords_any: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="At least one of these is in the last user text, in any case of letters.",
+    )
+    keywords_all: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="All of these are in the last user text, in any case of letters."
+    )
+    regex: Annotated[str, Field(min_length=1), AfterValidator(_check_pattern)] | None = Field(
+        default=None, description="A pattern (RE2 syntax) found in the last user text."
+    )
+    headers: dict[Name, str] | None = Field(
+        default=None, description="Request headers and their values; `*` means that the header is there at all."
+    )
+    tags: Names | None = Field(
+        default=None, description="The request has at least one of these tags (`x-signalbox-tags`)."
+    )
+    key: Names | None = Field(default=None, description="The caller's virtual key is one of these.")
+    time: TimeOfDayConfig | None = Field(default=None, description="The time at which the request arrives.")
+
+
+class RuleConfig(Section):
+    """The first rule whose conditions hold decides, before any strategy."""
+
+    name: Name | None = Field(
+        default=None, description="How the rule is called in explanations; its number where left out."
+    )
+    when: WhenConfig = Field(description="The conditions; all must hold.")
+    use: Name | None = Field(default=None, description="The model or route to use.")
+    tier: Name | None = Field(default=None, description="The tier of the route to use.")
+    strategy: Strategy | None = Field(default=None, description="The strategy to use instead of the route's own.")
+
+    @model_validator(mode="after")
+    def _check_action(self) -> Self:
+        if self.use is None and self.tier is None and self.strategy is None:
+            raise ValueError("a rule needs one of use, tier, strategy")
+        if self.use is not None and (self.tier is not None or self.strategy is not None):
+            raise ValueError("'use' names the model or route, so it cannot stand beside 'tier' or 'strategy'")
+        return self

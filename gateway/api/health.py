@@ -1,0 +1,37 @@
+"""GET /healthz and /readyz: alive, and ready for requests with the state of each dependency."""
+
+from typing import Any
+
+import orjson
+
+from gateway.api.endpoint import Endpoint
+from gateway.service import Service
+from gateway.wire import answers, http
+from gateway.wire.http import Receive, Scope, Send
+
+
+async def _handle(service: Service, scope: Scope, _receive: Receive, send: Send) -> None:
+    if scope["path"] == "/healthz":
+        await _answer(send, 200, {"status": "alive"})
+        return
+    health = service.health
+    runtime = service.runtime
+    state: dict[str, Any] = {
+        "status": "draining" if health.is_draining else "ready",
+        "config": {"version": runtime.version, "state": "current" if health.reload_error is None else "reload refused"},
+        "in_flight": service.in_flight,
+    }
+    if health.reload_error is not None:
+        state["config"]["error"] = health.reload_error
+    if runtime.notices:
+        state["notices"] = runtime.notices
+    await _answer(send, 503 if health.is_draining else 200, state)
+
+
+async def _answer(send: Send, status: int, body: dict[str, Any]) -> None:
+    await http.send_whole(send, status, [answers.JSON, (b"cache-control", b"no-store")], orjson.dumps(body))
+
+
+ENDPOINT = Endpoint(
+    ("/healthz", "/readyz"), ("GET", "HEAD"), "open", "Alive, and ready with every dependency.", _handle
+)

@@ -1,0 +1,19 @@
+"""GET /metrics in Prometheus' text format."""
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from gateway.api.endpoint import Endpoint
+from gateway.service import Service
+from gateway.wire import http
+from gateway.wire.http import Receive, Scope, Send
+
+
+async def _handle(service: Service, _scope: Scope, _receive: Receive, send: Send) -> None:
+    metrics = service.recorder.metrics
+    metrics.in_flight.set(service.in_flight)
+    metrics.flush()
+    body = service.render_metrics()
+    await http.send_whole(send, 200, [(b"content-type", CONTENT_TYPE_LATEST.encode())], body)
+
+
+ENDPOINT = Endpoint(("/metrics",), ("GET",), "metrics", "Every series of the gateway for Prometheus.", _handle)

@@ -1,0 +1,103 @@
+"""The ASGI application: traffic goes to raw endpoints by path, everything of the control plane to FastAPI.
+
+FastAPI's routing and middleware cost more than the whole rest of a request, so traffic does not pass through them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from gateway.api.endpoint import Endpoint
+from gateway.api.exchange import request_id_of, send_refusal
+from gateway.auth import is_admin
+from gateway.service import Service
+from gateway.wire import refusals
+from gateway.wire.http import Message, Receive, Scope, Send
+
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+_CONTROL_PLANE = ("/admin", "/docs", "/redoc", "/openapi.json")
+
+
+class App:
+    """Dispatches by path. Everything that a reload replaces is behind `service`."""
+
+    def __init__(self, service: Service, endpoints: list[Endpoint], build_control_plane: Callable[[], AsgiApp]) -> None:
+        self._service = service
+        self._build_control_plane = build_control_plane
+        self._control_plane: AsgiApp | None = None
+        self._building = asyncio.Lock()
+        self._exact: dict[str, Endpoint] = {}
+        self._below: list[tuple[str, Endpoint]] = []
+        for endpoint in endpoints:
+            for path in endpoint.paths:
+                if path.endswith("/*"):
+                    self._below.append((path[:-1], endpoint))
+                else:
+                    self._exact[path] = endpoint
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        # Not async itself: each level of awaiting is paid again whenever a request is resumed.
+        endpoint = self._exact.get(scope["path"])
+        if endpoint is None:
+            return self._serve_other(scope, receive, send)
+        if scope["method"] in endpoint.methods and endpoint.guard == "caller":
+            return endpoint.handle(self._service, scope, receive, send)
+        return self._serve_guarded(endpoint, scope, receive, send)
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        for prefix, endpoint in self._below:
+            if path.startswith(prefix):
+                await self._serve_guarded(endpoint, scope, receive, send)
+                return
+        if path.startswith(_CONTROL_PLANE):
+            control_plane = await self._get_control_plane()
+            await control_plane(scope, receive, _with_request_id(self._service, scope, send))
+            return
+        await self._refuse("unknown", refusals.not_found(path), scope, send)
+
+    def note_refusal(self, error: refusals.RefusedError) -> str:
+        """Report a request that was refused before it was one; returns an id for its answer."""
+        request_id = self._service.new_request_id()
+        self._service.recorder.refused("connection", request_id, error)
+        return request_id
+
+    async def _get_control_plane(self) -> AsgiApp:
+        """Built at its first use, in a thread, because most processes are never asked for it."""
+        async with self._building:
+            if self._control_plane is None:
+                self._control_plane = await asyncio.to_thread(self._build_control_plane)
+            return self._control_plane
+
+    async def _serve_guarded(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        if method not in endpoint.methods and not (method == "HEAD" and "GET" in endpoint.methods):
+            await self._refuse(endpoint.paths[0], refusals.method_not_allowed(method, endpoint.methods), scope, send)
+            return
+        if endpoint.guard == "metrics" and not self._may_read_metrics(scope):
+            await self._refuse(endpoint.paths[0], refusals.admin_key_needed(), scope, send)
+            return
+        await endpoint.handle(self._service, scope, receive, send)
+
+    def _may_read_metrics(self, scope: Scope) -> bool:
+        settings = self._service.settings
+        admin_key = settings.admin_key
+        if admin_key is None or settings.metrics_open:
+            return True
+        return is_admin(dict(scope["headers"]), admin_key.get_secret_value())
+
+    async def _refuse(self, endpoint: str, error: refusals.RefusedError, scope: Scope, send: Send) -> None:
+        request_id = request_id_of(self._service, dict(scope["headers"]))
+        self._service.recorder.refused(endpoint, request_id, error)
+        await send_refusal(send, error, request_id)
+
+
+def _with_request_id(service: Service, scope: Scope, send: Send) -> Send:
+    request_id = request_id_of(service, dict(scope["headers"])).encode()
+
+    async def with_id(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = [(b"x-request-id", request_id), (b"cache-control", b"no-store")]
+            message = {**message, "headers": [*message["headers"], *own]}
+        await send(message)
+
+    return with_id

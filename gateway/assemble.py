@@ -1,0 +1,277 @@
+"""From the loaded configuration to an immutable Runtime: all of the work that no request should have to do."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from math import inf
+
+from config.load import Loaded
+from config.schema import Config, ModelConfig, ProviderConfig
+from config.schema_base import RouteTimeouts
+from config.schema_policies import TimeoutsConfig
+from config.schema_routes import RouteConfig
+from config.settings import Settings
+from gateway.exposure import open_to_the_world
+from gateway.options import check_ca_file, options_of
+from gateway.runtime import Caller, ListedModel, Runtime, Upstream
+from policies.timeouts import Timeouts
+from providers import pricing, registry
+from providers.base import ProviderOptions, Target
+from providers.pricing import Price
+from providers.transport import HttpTransport, Transport
+from routing.decision import Deployment, Reason, Rejection, header_text, summarise
+from routing.router import Plan, Router
+from routing.strategies.registry import Rank, strategies
+
+# What a route does until its own strategy is part of this version.
+_STAND_IN = "ordered"
+
+
+@dataclass(slots=True, frozen=True)
+class Inputs:
+    """What decides an upstream."""
+
+    options: ProviderOptions
+    timeouts: Timeouts
+
+
+class Assembler:
+    """Builds Runtimes. An upstream whose inputs did not change keeps its connections across reloads.
+
+    `now` is injected for prices that change by date, `rng` for weighted choices.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rng: random.Random | None = None,
+    ) -> None:
+        self._settings = settings
+        self._now = now
+        self._rng = rng if rng is not None else random.Random()  # noqa: S311 - load spreading, not a secret
+        self._upstreams: dict[str, tuple[Inputs, Upstream]] = {}
+        self._started = int(now().timestamp())
+        self.retired: list[Transport] = []  # what the Runtime before used and this one does not
+        self.prices_until_s = inf  # Unix seconds at which a price in use changes
+
+    def build(self, config: Config, loaded: Loaded, version: str) -> Runtime:
+        """The Runtime for a valid configuration.
+
+        Raises ValueError when a provider cannot be built from its options, or anybody could spend the operator's money.
+        """
+        problem = open_to_the_world(self._settings, has_keys=bool(config.keys))
+        if problem is not None:
+            raise ValueError(problem)
+        known_until_s, self.prices_until_s = self.prices_until_s, inf
+        try:
+            return self._build(config, loaded, version)
+        except BaseException:
+            self.prices_until_s = known_until_s  # the Runtime before goes on, and with it its prices
+            raise
+
+    def _build(self, config: Config, loaded: Loaded, version: str) -> Runtime:
+        connected = self._connected(config, loaded.disabled_providers)
+        upstreams = {name: upstream for name, (_, upstream) in connected.items()}
+        deployments = {name: self._deployments(config, name, model) for name, model in config.models.items()}
+        plans = self._plans(config, deployments, upstreams)
+        runtime = Runtime(
+            version=version,
+            router=Router(plans, self._direct(config, upstreams), self._rng),
+            upstreams=upstreams,
+            keys={key.sha256: Caller(key.name, _allowed(key.models)) for key in config.keys},
+            models=self._listed(config),
+            max_attempts=config.policies.retry.max_attempts,
+            max_body_bytes=self._settings.max_body_bytes,
+            route_timeouts=_route_timeouts(config, upstreams),
+            route_max_attempts={
+                name: route.retry.max_attempts
+                for name, route in config.routes.items()
+                if route.retry is not None and route.retry.max_attempts is not None
+            },
+            notices=tuple(
+                f"provider '{name}' is off: {reason}" for name, reason in sorted(loaded.disabled_providers.items())
+            ),
+        )
+        kept = {id(upstream) for upstream in upstreams.values()}
+        self.retired = [upstream.transport for _, upstream in self._upstreams.values() if id(upstream) not in kept]
+        self._upstreams = connected
+        return runtime
+
+    def _connected(self, config: Config, disabled: Mapping[str, str]) -> dict[str, tuple[Inputs, Upstream]]:
+        connected = {}
+        for name, provider in config.providers.items():
+            if name in disabled:
+                continue
+            inputs = _inputs(name, provider, config)
+            known = self._upstreams.get(name)
+            connected[name] = known if known is not None and known[0] == inputs else (inputs, _connect(inputs))
+        return connected
+
+    def _deployments(self, config: Config, name: str, model: ModelConfig) -> tuple[Deployment, ...]:
+        return tuple(
+            self._deployment(config, deployment.provider, deployment.model, name, model, deployment.weight)
+            for deployment in model.deployments
+        )
+
+    def _deployment(
+        self,
+        config: Config,
+        provider: str,
+        upstream_model: str,
+        public: str,
+        model: ModelConfig | None,
+        weight: float = 1.0,
+    ) -> Deployment:
+        row = config.providers[provider]
+        override = model.price.model_dump(exclude_none=True) if model is not None and model.price is not None else None
+        facts = pricing.model_facts(row.kind, upstream_model, base_url=row.base_url)
+        window = model.context_window if model is not None else None
+        capabilities = model.capabilities if model is not None else None
+        identity = f"{provider}/{upstream_model}"
+        return Deployment(
+            id=identity,
+            label=identity if model is not None else f"{provider}/*",
+            model=public,
+            provider=provider,
+            target=Target(
+                upstream_model,
+                context_window=window or (facts.context_window if facts is not None else None),
+                max_output_tokens=model.max_output_tokens if model is not None else None,
+                capabilities=frozenset(capabilities) if capabilities is not None else None,
+            ),
+            price=self._price(public, row, upstream_model, override),
+            weight=weight,
+            quality=model.quality if model is not None else None,
+            header=header_text(identity),
+        )
+
+    def _price(
+        self, public: str, row: ProviderConfig, upstream_model: str, override: dict[str, float] | None
+    ) -> Price | None:
+        try:
+            price = pricing.resolve(row.kind, upstream_model, now=self._now(), override=override, base_url=row.base_url)
+        except pricing.PriceError as error:
+            raise ValueError(f"the price of model '{public}': {error}") from None
+        if price is not None and price.expires_at_s is not None:
+            self.prices_until_s = min(self.prices_until_s, price.expires_at_s)
+        return price
+
+    def _plans(
+        self, config: Config, deployments: Mapping[str, tuple[Deployment, ...]], upstreams: Mapping[str, Upstream]
+    ) -> dict[str, Plan]:
+        ranks = strategies()
+        plans = {}
+        for name, own in deployments.items():
+            plans[name] = _plan(name, "weighted", ranks["weighted"], [own], (), upstreams)
+        for name, route in config.routes.items():
+            models, tier = _candidates(route)
+            strategy = route.strategy if route.strategy in ranks else _STAND_IN
+            groups = [deployments[model] for model in models if model in deployments]
+            fallbacks = [deployments[model] for model in route.fallbacks if model in deployments]
+            plan = _plan(name, strategy, ranks[strategy], groups, fallbacks, upstreams, route=name, tier=tier)
+            plans[name] = plan
+        return plans
+
+    def _direct(self, config: Config, upstreams: Mapping[str, Upstream]) -> dict[str, Callable[[str], Deployment]]:
+        """Names before the slash of `provider/model`: every provider, and a kind that exactly one provider has."""
+        per_kind = Counter(config.providers[name].kind for name in upstreams)
+        direct: dict[str, Callable[[str], Deployment]] = {}
+        for name in upstreams:
+            make = partial(self._direct_deployment, config, name)
+            kind = config.providers[name].kind
+            if per_kind[kind] == 1:
+                direct.setdefault(kind, make)
+            direct[name] = make
+        return direct
+
+    def _direct_deployment(self, config: Config, provider: str, model: str) -> Deployment:
+        return self._deployment(config, provider, model, f"{provider}/{model}", None)
+
+    def _listed(self, config: Config) -> dict[str, ListedModel]:
+        listed = {
+            name: ListedModel(name, model.deployments[0].provider, self._started)
+            for name, model in config.models.items()
+        }
+        listed.update({name: ListedModel(name, "signalbox", self._started) for name in config.routes})
+        return listed
+
+
+def _plan(
+    name: str,
+    strategy: str,
+    rank: Rank,
+    groups: Iterable[tuple[Deployment, ...]],
+    fallbacks: Iterable[tuple[Deployment, ...]],
+    upstreams: Mapping[str, Upstream],
+    *,
+    route: str | None = None,
+    tier: str | None = None,
+) -> Plan:
+    """A plan without the deployments whose provider is off; those are kept as rejections."""
+    groups, fallbacks = list(groups), list(fallbacks)
+    usable = tuple(tuple(d for d in group if d.provider in upstreams) for group in groups)
+    last = tuple(d for group in fallbacks for d in group if d.provider in upstreams)
+    off = tuple(
+        Rejection(d, Reason.DISABLED) for group in (*groups, *fallbacks) for d in group if d.provider not in upstreams
+    )
+    return Plan(
+        name,
+        strategy,
+        rank,
+        tuple(group for group in usable if group),
+        last,
+        off,
+        route,
+        tier,
+        summarise(strategy, route, tier),
+    )
+
+
+def _candidates(route: RouteConfig) -> tuple[list[str], str | None]:
+    """The models of a route in order, and the tier they come from. Tiers other than the default one follow it."""
+    if not route.tiers:
+        return list(dict.fromkeys(route.pool)), None
+    tier = route.default_tier or next(iter(route.tiers))
+    others = [model for name, models in route.tiers.items() if name != tier for model in models]
+    return list(dict.fromkeys([*route.tiers[tier], *others])), tier
+
+
+def _inputs(name: str, provider: ProviderConfig, config: Config) -> Inputs:
+    timeouts = _override(_timeouts(config.policies.timeouts), provider.timeouts)
+    return Inputs(options_of(name, provider), timeouts)
+
+
+def _timeouts(given: TimeoutsConfig) -> Timeouts:
+    return Timeouts(given.connect_s, given.ttft_s, given.idle_s, given.total_s)
+
+
+def _override(base: Timeouts, own: RouteTimeouts | None) -> Timeouts:
+    return base if own is None else replace(base, **own.model_dump(exclude_none=True))
+
+
+def _route_timeouts(config: Config, upstreams: Mapping[str, Upstream]) -> dict[tuple[str, str], Timeouts]:
+    """A route's own limits win over a provider's: whoever wrote them knew what the route is for."""
+    return {
+        (name, provider): _override(upstream.timeouts, route.timeouts)
+        for name, route in config.routes.items()
+        if route.timeouts is not None
+        for provider, upstream in upstreams.items()
+    }
+
+
+def _connect(inputs: Inputs) -> Upstream:
+    provider = registry.build(inputs.options)
+    own: Transport | None = getattr(provider, "transport", None)
+    if own is None:
+        ca_file = check_ca_file(inputs.options)
+        own = HttpTransport(connect_s=inputs.timeouts.connect_s, ca_file=ca_file)
+    return Upstream(provider, own, inputs.timeouts)
+
+
+def _allowed(models: Iterable[str] | None) -> frozenset[str] | None:
+    return None if models is None else frozenset(models)

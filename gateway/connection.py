@@ -1,0 +1,316 @@
+"""One client connection: uvicorn's httptools protocol with bounded heads, errors in our shape, a task that ends with
+its client, and an answer written in one piece.
+
+uvicorn is pinned, because these classes rely on the shape of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from gateway.wire import answers, http, refusals
+
+_MAX_HEAD_BYTES = 32 * 1024
+_MAX_HEADERS = 100
+_HEAD_S = 20.0  # for a request head to arrive, from its first byte or from the connection's start
+_MAX_TARGET_BYTES = 8 * 1024
+_Task = asyncio.Task[Any]
+_UPGRADE_FIELDS = frozenset({b"upgrade", b"http2-settings"})
+_CRLF = b"\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class DrainingState(ServerState):
+    """What all connections of a server share."""
+
+    is_draining: bool = False
+
+
+class Connection(HttpToolsProtocol):
+    """One client connection."""
+
+    _running: _Task | None = None
+    _head_bytes = 0
+    _packet_bytes = 0
+    _in_head = True
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(_HEAD_S, self._head_is_late)
+
+    def data_received(self, data: bytes) -> None:
+        self._packet_bytes = len(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay_with_http(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self.send_400_response("")
+            return
+        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse_at_once(_head_refusal(f"The request head is larger than {_MAX_HEAD_BYTES} bytes."))
+        elif self._in_head and self._head_timer is None and not self.transport.is_closing():
+            self._head_timer = self.loop.call_later(_HEAD_S, self._head_is_late)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # the parser ends here without the body; `_stay_with_http` begins anew
+        # Bytes of a body that came in the same packet were counted as well, so a small count needs no closer look.
+        # A head that began within this packet, after the request before it, is in neither count alone.
+        is_suspect = self._head_bytes + self._packet_bytes > _MAX_TARGET_BYTES or len(self.headers) > _MAX_HEADERS
+        self._in_head = False
+        self._head_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        refusal = self._judge_head() if is_suspect else None
+        cycle = self._new_cycle()
+        existing, self.cycle = self.cycle, cycle
+        app = self.app if refusal is None else _refusing(refusal, self._note(refusal))
+        if existing is None or existing.response_complete:
+            self._start_asgi_task(cycle, app)
+        else:
+            # A pipelined request waits for the answer before it.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
+
+    def _head_is_late(self) -> None:
+        """One packet decides most heads; only a silent or dribbling client meets this."""
+        self._head_timer = None
+        if self.transport.is_closing() or not self._in_head:
+            return
+        if self._head_bytes:
+            self._refuse_at_once(refusals.too_slow("head", _HEAD_S))
+        else:
+            self.transport.close()
+
+    def on_message_complete(self) -> None:
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or self.parser.should_upgrade():
+            return
+        cycle.more_body = False
+        cycle.message_event.set()
+        # A large body stops the reading until somebody takes it. Now that all of it is here, reading goes on: nothing
+        # but reading tells that the client has left.
+        if self.flow.read_paused and not self.pipeline:
+            self.flow.resume_reading()
+
+    def _stay_with_http(self, rest: bytes) -> None:
+        """Serve a request that offers another protocol as if it had not: RFC 9110, 7.8 allows that.
+
+        Java's HttpClient offers HTTP/2 (h2c) with every first request, one with a body as well.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.send_400_response("")
+            return
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                lines += [b"connection: close"] if b"close" in value.lower() else []
+            elif name not in _UPGRADE_FIELDS:
+                lines.append(b"%b: %b" % (name, value))
+        self.parser = httptools.HttpRequestParser(self)
+        self._in_head, self._head_bytes = True, 0
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
+
+    def timeout_keep_alive_handler(self) -> None:
+        # A peer that has not read its last answer by now would keep it in our memory for ever.
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        # uvicorn tells an application of a lost connection only when it asks. Ending its task ends the upstream
+        # call, in every phase, without a second task per request that waits for the news.
+        if self._running is not None and not self._running.done():
+            self._running.cancel()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature is uvicorn's
+        self._refuse_at_once(refusals.malformed_http())
+
+    def _new_cycle(self) -> "Exchange":
+        scope = self.scope
+        version = self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        if version != "1.1":
+            scope["http_version"] = version
+        target = httptools.parse_url(self.url)
+        raw_path = target.path or b"/"
+        path = raw_path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = target.query or b""
+        state = self.server_state
+        is_draining = isinstance(state, DrainingState) and state.is_draining
+        exchange = Exchange(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not is_draining,
+            on_response=self.on_response_complete,
+        )
+        scope[http.CHANNEL] = exchange  # type: ignore[literal-required]
+        return exchange
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        task = self._running = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _judge_head(self) -> refusals.RefusedError | None:
+        if len(self.url) > _MAX_TARGET_BYTES:
+            return refusals.head_too_large(f"The request target is longer than {_MAX_TARGET_BYTES} bytes.", 414)
+        if len(self.headers) > _MAX_HEADERS:
+            return _head_refusal(f"The request has more than {_MAX_HEADERS} header fields.")
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > _MAX_HEAD_BYTES:
+            return _head_refusal(f"The request head is larger than {_MAX_HEAD_BYTES} bytes.")
+        return None
+
+    def _note(self, error: refusals.RefusedError) -> str:
+        """Report the refusal; the application knows how."""
+        app: Any = self.app
+        request_id: str = app.note_refusal(error)
+        return request_id
+
+    def _refuse_at_once(self, error: refusals.RefusedError) -> None:
+        """Answer on the bare connection: there is no complete request to answer."""
+        before = self.cycle
+        if before is not None and not before.response_complete and (before.response_started or not before.more_body):
+            # What is broken is the next request, or the rest of one that is being answered: that answer must not get
+            # another one between its bytes. The connection ends with it.
+            before.keep_alive = False
+            self.flow.pause_reading()
+            return
+        body = answers.refusal_body(error.refusal)
+        lines = [STATUS_LINE[error.refusal.status]]
+        headers = answers.refusal_headers(error.refusal, self._note(error))
+        for name, value in (*headers, (b"content-length", b"%d" % len(body))):
+            lines += [name, b": ", value, _CRLF]
+        self.transport.write(b"".join([*lines, _CRLF, body]))
+        self.transport.close()
+
+
+class Exchange(RequestResponseCycle):
+    """One request and its answer: ASGI's `receive` and `send`, and beside them the Channel for our own endpoints.
+
+    The head is written together with the first piece of the body.
+    """
+
+    _head = b""
+    _is_chunked = False
+
+    @property
+    def is_open(self) -> bool:
+        return not self.transport.is_closing()
+
+    def take_body(self) -> bytes | None:
+        if self.more_body or self.waiting_for_100_continue:
+            return None
+        body, self.body = self.body, bytearray()
+        return bytes(body)
+
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
+        self.begin(status, head)
+        self._write_body(body, more_body=False)
+
+    def begin(self, status: int, head: bytes) -> None:
+        if self.response_started:
+            raise RuntimeError("the answer was started twice")
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        block = STATUS_LINE[status]
+        for name, value in self.default_headers:
+            block += b"%b: %b\r\n" % (name, value)
+        block += head
+        if b"\r\nconnection: close\r\n" in block:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            block += b"connection: close\r\n"
+        has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
+        # HTTP/1.0 has no chunks: there the end of the connection is the end of the body.
+        if has_body and b"\r\ncontent-length: " not in block and self.scope["http_version"] != "1.0":
+            self._is_chunked = True
+            block += b"transfer-encoding: chunked\r\n"
+        self._head = block + _CRLF
+
+    def push(self, data: bytes) -> Awaitable[None] | None:
+        self._write_body(data, more_body=True)
+        return self.flow.drain() if self.flow.write_paused and not self.disconnected else None
+
+    def end(self) -> None:
+        self._write_body(b"", more_body=False)
+
+    async def send(self, message: Any) -> None:
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if message["type"] == "http.response.body":
+            self._write_body(message.get("body", b""), more_body=message.get("more_body", False))
+            return
+        self.begin(message["status"], b"".join(_header_line(name, value) for name, value in message["headers"]))
+
+    def _write_body(self, body: bytes, *, more_body: bool) -> None:
+        if self.disconnected:
+            return
+        if self.response_complete:
+            raise RuntimeError("the answer was already complete")
+        head, self._head = self._head, b""
+        if self.scope["method"] == "HEAD":
+            data = head
+        elif not self._is_chunked:
+            data = head + body
+        elif more_body:
+            data = b"%b%x\r\n%b\r\n" % (head, len(body), body) if body else head
+        else:
+            data = b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(body), body) if body else head + _LAST_CHUNK
+        if data:
+            self.transport.write(data)
+        if not more_body:
+            self.response_complete = True
+            self.message_event.set()
+            if not self.keep_alive:
+                self.transport.close()
+            self.on_response()
+
+
+def _header_line(name: bytes, value: bytes) -> bytes:
+    if b"\r" in value or b"\n" in value or b"\x00" in value:
+        raise RuntimeError("a header value has a line break")
+    return b"%b: %b\r\n" % (name.lower(), value)
+
+
+def _head_refusal(reason: str) -> refusals.RefusedError:
+    return refusals.head_too_large(reason, 431)
+
+
+def _refusing(error: refusals.RefusedError, request_id: str) -> Callable[..., Any]:
+    async def app(_scope: http.Scope, _receive: http.Receive, send: http.Send) -> None:
+        headers = answers.refusal_headers(error.refusal, request_id)
+        await http.send_whole(send, error.refusal.status, headers, answers.refusal_body(error.refusal))
+
+    return app

@@ -1,0 +1,109 @@
+"""One request, from the parsed body to the finished Outcome: decide, attempt, settle, record.
+
+It knows nothing of HTTP: an endpoint gives it a Sink for streamed bytes, and code in this process may call it as well.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal
+
+from gateway.attempts import AttemptEngine, InterruptedStreamError, Limits, Sink
+from gateway.runtime import Caller, Runtime
+from gateway.telemetry.recorder import Recorder
+from gateway.wire import answers, refusals
+from policies.outcome import Outcome
+from policies.verdicts import VERDICTS
+from providers.base import ProviderError, Request
+from routing.decision import Decision
+from routing.router import UnknownModelError
+
+# What the server cancels a request with when its time to finish is over; without it the client has left.
+SHUTDOWN = "shutdown"
+_LAST_WORDS_S = 0.2
+
+
+class Pipeline:
+    """Handles requests against one Runtime snapshot."""
+
+    def __init__(
+        self, runtime: Runtime, recorder: Recorder, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
+    ) -> None:
+        self.runtime = runtime
+        self._recorder = recorder
+        self._loop = loop
+        self._clock = clock
+        self._engine = AttemptEngine(runtime, loop, clock)
+
+    async def run(
+        self, request: Request, caller: Caller, sink: Sink, started: float, timeout_s: float | None = None
+    ) -> Outcome:
+        """Answer `request`. `started` is when its head arrived (`clock` seconds); `timeout_s` can only shorten the
+        configured limit.
+
+        The Outcome carries a reply or a refusal; a stream went to `sink` meanwhile. Raises RefusedError where the
+        request never reached routing, CancelledError when the client left (recorded all the same).
+        """
+        if not caller.may_use(request.model):
+            raise refusals.model_not_allowed(request.model)
+        try:
+            decision = self.runtime.router.decide(request.model)
+        except UnknownModelError as error:
+            raise refusals.unknown_model(error.name, [name for name in error.near if caller.may_use(name)]) from None
+        outcome = Outcome(request, caller.name, started, decision)
+        limits = self._limits(decision, started, timeout_s)
+        try:
+            await self._engine.run(decision, outcome, sink, limits)
+        except ProviderError as error:
+            outcome.ending = "caller_error" if VERDICTS[error.kind].is_callers else "upstream_error"
+            outcome.refusal = answers.failure(outcome, error)
+        except InterruptedStreamError as interrupted:
+            outcome.ending = "interrupted"
+            await _last_words(sink, answers.error_frame(interrupted.error))
+        except asyncio.CancelledError as cancelled:
+            outcome.ending = _cancelled_ending(outcome, cancelled)
+            raise
+        except Exception:
+            outcome.ending = "internal_error"
+            raise
+        finally:
+            self._settle(outcome)
+        return outcome
+
+    def _limits(self, decision: Decision, started: float, timeout_s: float | None) -> Limits:
+        runtime, route = self.runtime, decision.route
+        candidates = decision.candidates
+        total_s = runtime.timeouts_of(route, candidates[0].provider).total_s if candidates else 0.0
+        if timeout_s is not None and timeout_s < total_s:
+            total_s = timeout_s
+        # What the body took to arrive counts as well; deadlines are kept by the loop's own clock.
+        total_at = self._loop.time() + total_s - (self._clock() - started)
+        return Limits(total_at, total_s, runtime.max_attempts_of(route))
+
+    def _settle(self, outcome: Outcome) -> None:
+        """Close the books: synchronous, so that a cancellation cannot come between the facts and their record."""
+        outcome.close(self._clock())
+        told_by = outcome.answered_by or (outcome.attempts[-1] if outcome.attempts else None)
+        if told_by is not None:
+            outcome.usage = told_by.usage
+        for attempt in outcome.attempts:
+            if attempt.cost_nusd is not None:
+                outcome.cost_nusd = (outcome.cost_nusd or 0) + attempt.cost_nusd
+        self._recorder.record(outcome)
+
+
+async def _last_words(sink: Sink, frame: bytes) -> None:
+    """Hand over the last event. Somebody who does not read cannot hold us here: no limit of an attempt is left."""
+    waiting = sink.write(frame)
+    if waiting is not None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await waiting
+
+
+def _cancelled_ending(outcome: Outcome, cancelled: asyncio.CancelledError) -> Literal["ok", "client_gone", "shutdown"]:
+    """A client that closes its connection right after the last byte has got its answer."""
+    answered_by = outcome.answered_by
+    if answered_by is not None and answered_by.is_complete:
+        return "ok"
+    return "shutdown" if SHUTDOWN in cancelled.args else "client_gone"

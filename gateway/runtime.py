@@ -1,0 +1,67 @@
+"""Everything a request needs, built once from the configuration and never changed: a reload builds another one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from policies.timeouts import Timeouts
+from providers.base import Provider
+from providers.transport import Transport
+from routing.router import Router
+
+
+@dataclass(slots=True, frozen=True)
+class Upstream:
+    """A provider with the way to reach it."""
+
+    provider: Provider
+    transport: Transport
+    timeouts: Timeouts
+
+
+@dataclass(slots=True, frozen=True)
+class Caller:
+    """Who sends a request. `models` is None where every name is allowed."""
+
+    name: str
+    models: frozenset[str] | None = None
+
+    def may_use(self, model: str) -> bool:
+        return self.models is None or model in self.models
+
+
+@dataclass(slots=True, frozen=True)
+class ListedModel:
+    """An entry of /v1/models: a public name, who stands behind it, and since when (Unix seconds) it is listed."""
+
+    id: str
+    owned_by: str
+    created: int
+
+
+@dataclass(slots=True, frozen=True)
+class Runtime:
+    """An immutable snapshot. A request takes the current one once and keeps it to its end.
+
+    `keys` maps the SHA-256 hex digest of a secret to its caller; empty means the gateway is open. `route_timeouts`
+    is keyed by (route, provider), and has only routes with limits of their own.
+    """
+
+    version: str
+    router: Router
+    upstreams: Mapping[str, Upstream]
+    keys: Mapping[str, Caller]
+    models: Mapping[str, ListedModel]
+    max_attempts: int
+    max_body_bytes: int
+    notices: tuple[str, ...] = ()
+    route_timeouts: Mapping[tuple[str, str], Timeouts] = field(default_factory=dict)
+    route_max_attempts: Mapping[str, int] = field(default_factory=dict)
+
+    def timeouts_of(self, route: str | None, provider: str) -> Timeouts:
+        """The clocks of an attempt: the route's own where it has some, else the provider's."""
+        own = self.route_timeouts.get((route, provider)) if route is not None and self.route_timeouts else None
+        return own if own is not None else self.upstreams[provider].timeouts
+
+    def max_attempts_of(self, route: str | None) -> int:
+        """Upstream calls a request may take."""
+        return self.max_attempts if route is None else self.route_max_attempts.get(route, self.max_attempts)

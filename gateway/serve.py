@@ -1,0 +1,167 @@
+"""The life of one serving process: load, build, listen, reload, drain."""
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import uvloop
+from prometheus_client import REGISTRY
+
+from config.settings import Settings
+from gateway.api.endpoint import endpoints
+from gateway.app import App
+from gateway.assemble import Assembler
+from gateway.pipeline import Pipeline
+from gateway.reload import SUPERVISOR_PID, Reloader, Source, build_runtime
+from gateway.server import Server, build_server
+from gateway.service import Service
+from gateway.supervisor import metrics_renderer
+from gateway.telemetry.logs import BatchWriter, Logger, standard_stream
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.recorder import Recorder
+
+# The collector's default thresholds make it walk every long-lived object many times a second under load.
+_GC_THRESHOLDS = (5_000, 20, 50)
+
+
+@dataclass(slots=True)
+class Process:
+    """What one serving process is started with. `on_ready` runs once when it accepts requests."""
+
+    settings: Settings
+    source: Source
+    sock: socket.socket
+    environ: Mapping[str, str]
+    on_ready: Callable[[Service], None]
+
+
+def run(process: Process) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigurationError or ValueError when the start configuration is wrong."""
+    uvloop.run(_serve(process))
+
+
+async def _serve(process: Process) -> None:
+    settings = process.settings
+    loop = asyncio.get_running_loop()
+    writer = BatchWriter(standard_stream())
+    logger = Logger(writer, settings.log_level, text=settings.log_format == "text")
+    recorder = Recorder(Metrics(REGISTRY), logger)
+    writer.on_dropped = recorder.metrics.log_lines_dropped.inc
+    recorder.metrics.info.labels(version("signalbox-gateway")).set(1)
+    assembler = Assembler(settings)
+    data = process.source.read()
+    runtime, _ = build_runtime(process.source, assembler, data)
+    service = Service(
+        settings=settings,
+        recorder=recorder,
+        loop=loop,
+        clock=time.monotonic,
+        new_request_id=_request_ids(random.SystemRandom()),
+        render_metrics=metrics_renderer(),
+        pipeline=Pipeline(runtime, recorder, loop, time.monotonic),
+    )
+    recorder.metrics.config_valid.set(1)
+    recorder.metrics.config_loaded.set(time.time())
+    reloader = Reloader(service, process.source, assembler, process.environ)
+    reloader.remember(data)
+    server = _build_server(process, service, reloader)
+    background = Background(recorder)
+    if settings.watch:
+        background.start(reloader.watch(), "config watcher")
+    background.start(reloader.follow_prices(), "price changes")
+    background.start(_share_metrics(service), "metrics")
+    supervisor = process.environ.get(SUPERVISOR_PID)
+    if supervisor is not None:
+        background.start(_end_with(int(supervisor), server), "supervisor watch")
+    loop.add_signal_handler(signal.SIGHUP, lambda: background.start(reloader.reload("signal"), "reload"))
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    try:
+        await server.serve(sockets=[process.sock])
+    finally:
+        await background.stop()
+        recorder.metrics.flush()
+        recorder.logger.info("stopped")
+        writer.close()
+
+
+def _build_server(process: Process, service: Service, reloader: Reloader) -> Server:
+    found = endpoints()
+
+    def control_plane() -> Any:
+        from gateway.admin.app import build_control_plane  # noqa: PLC0415 - FastAPI costs 12 MB and 0.2 s, for operators
+
+        return build_control_plane(service, reloader, found)
+
+    app = App(service, found, control_plane)
+
+    def drain() -> None:
+        service.health.is_draining = True
+
+    return build_server(
+        app,
+        drain_s=process.settings.drain_s,
+        lame_duck_s=process.settings.lame_duck_s,
+        on_drain=drain,
+        on_started=partial(process.on_ready, service),
+    )
+
+
+class Background:
+    """Tasks beside the requests: their failures are logged, and they end with the process."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, object], name: str) -> None:
+        """Run `work` to its end or until `stop`."""
+        task = asyncio.create_task(self._watched(work, name), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Cancel what still runs and wait for it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watched(self, work: Coroutine[Any, Any, object], name: str) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._recorder.logger.error("background task failed", task=name, error=error)
+
+
+async def _end_with(supervisor: int, server: Server) -> None:
+    """A worker whose supervisor was killed would hold the port for ever, out of anybody's sight."""
+    while os.getppid() == supervisor:  # noqa: ASYNC110 - the system has no event to wait for
+        await asyncio.sleep(1.0)
+    server.handle_exit(signal.SIGTERM, None)
+
+
+async def _share_metrics(service: Service) -> None:
+    """A scrape may reach another worker: what this one knows is never older than a second."""
+    metrics = service.recorder.metrics
+    while True:
+        metrics.in_flight.set(service.in_flight)
+        metrics.flush()
+        await asyncio.sleep(1.0)
+
+
+def _request_ids(rng: random.Random) -> Callable[[], str]:
+    """Ids that do not repeat across processes: a random start for each, counted up."""
+    prefix = f"req_{rng.getrandbits(80):020x}"
+    counter = iter(range(1 << 62))
+    return lambda: f"{prefix}{next(counter):08x}"

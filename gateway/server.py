@@ -1,0 +1,122 @@
+"""The HTTP server: uvicorn, run from code, with our own connections and a say in how it stops."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from gateway.connection import Connection, DrainingState
+from gateway.pipeline import SHUTDOWN
+
+_DRAIN_POLL_S = 0.05
+_LAST_WORDS_S = 1.0
+
+
+class Server(uvicorn.Server):
+    """A server that drains in two steps.
+
+    For `lame_duck_s` it still serves, says no on /readyz and asks clients to go elsewhere (`Connection: close`);
+    then it stops listening and waits for the requests under way. A second signal ends the waiting.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        drain_s: float,
+        lame_duck_s: float,
+        on_drain: Callable[[], None],
+        on_started: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self._drain_s = drain_s
+        self._lame_duck_s = lame_duck_s
+        self._on_drain = on_drain
+        self._on_started = on_started
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.server_state = DrainingState()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn raises the signal it has handled once more at its end, which would turn a clean stop into exit code
+        # 143. The handlers stay to the end of the process, because one more signal during its last lines would, too.
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sig, self.handle_exit)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is uvicorn's
+        state = self.server_state
+        if isinstance(state, DrainingState) and not state.is_draining:
+            state.is_draining = True
+            self._on_drain()
+            if self._lame_duck_s > 0 and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._loop.call_later, self._lame_duck_s, self._stop)
+                return
+        elif self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, wait for what is under way, then end what is left with a word to its client."""
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        state = self.server_state
+        for connection in list(state.connections):
+            connection.shutdown()
+        loop = asyncio.get_running_loop()
+        drained_at = loop.time() + self._drain_s
+        while (state.connections or state.tasks) and not self.force_exit and loop.time() < drained_at:  # noqa: ASYNC110
+            await asyncio.sleep(_DRAIN_POLL_S)  # uvicorn's sets of what is under way tell nobody of a change
+        tasks = list(state.tasks)
+        for task in tasks:
+            task.cancel(msg=SHUTDOWN)
+        if tasks:  # they write their last bytes and close their books
+            await asyncio.wait(tasks, timeout=_LAST_WORDS_S)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
+
+
+def build_server(
+    app: Any, *, drain_s: float, lame_duck_s: float, on_drain: Callable[[], None], on_started: Callable[[], None]
+) -> Server:
+    """A Server for an ASGI callable. Sockets come with `serve(sockets=[...])`."""
+    config = uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        backlog=2048,
+    )
+    return Server(config, drain_s=drain_s, lame_duck_s=lame_duck_s, on_drain=on_drain, on_started=on_started)
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound TCP socket. Raises OSError with the address in its text."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from None
+    sock.set_inheritable(True)
+    return sock

@@ -1,0 +1,41 @@
+"""The running gateway as endpoints see it: the current Runtime behind one reference, and what outlives a reload."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from config.settings import Settings
+from gateway.pipeline import Pipeline
+from gateway.runtime import Runtime
+from gateway.telemetry.recorder import Recorder
+
+
+@dataclass(slots=True)
+class Health:
+    """What /readyz tells: whether new requests are welcome, and the state of the configuration."""
+
+    is_draining: bool = False
+    reload_error: str | None = None
+
+
+@dataclass(slots=True)
+class Service:
+    """Shared by all endpoints. `pipeline` is replaced as a whole on reload; a request takes it once."""
+
+    settings: Settings
+    recorder: Recorder
+    loop: asyncio.AbstractEventLoop
+    clock: Callable[[], float]  # monotonic seconds
+    new_request_id: Callable[[], str]
+    render_metrics: Callable[[], bytes]
+    pipeline: Pipeline
+    health: Health = field(default_factory=Health)
+    in_flight: int = 0
+
+    @property
+    def runtime(self) -> Runtime:
+        return self.pipeline.runtime
+
+    def use(self, runtime: Runtime) -> None:
+        """Swap the reference: requests under way keep the snapshot they started with."""
+        self.pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock)

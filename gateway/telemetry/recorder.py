@@ -1,0 +1,34 @@
+"""Turns finished facts into metrics and log lines: the one place where a request is reported."""
+
+from gateway.telemetry.logs import Logger, request_fields
+from gateway.telemetry.metrics import Metrics
+from gateway.wire.refusals import RefusedError
+from policies.outcome import Outcome
+
+_NORMAL = frozenset({"ok", "caller_error", "client_gone"})
+
+
+class Recorder:
+    """Writes what happened. Synchronous and without failure modes of its own."""
+
+    def __init__(self, metrics: Metrics, logger: Logger) -> None:
+        self.metrics = metrics
+        self.logger = logger
+
+    def record(self, outcome: Outcome) -> None:
+        """Report a request that reached routing."""
+        self.metrics.record(outcome)
+        is_normal = outcome.ending in _NORMAL
+        self.logger.log("info" if is_normal else "warning", "request", request_fields(outcome))
+
+    def refused(self, endpoint: str, request_id: str, error: RefusedError) -> None:
+        """Report a request that ended before routing."""
+        self.metrics.record_refusal(endpoint, error.reason)
+        self.logger.info(
+            "refused", request_id=request_id, endpoint=endpoint, reason=error.reason, status=error.refusal.status
+        )
+
+    def crashed(self, endpoint: str, request_id: str, error: Exception) -> None:
+        """Report a fault of ours. The trace goes to the log only."""
+        self.metrics.record_refusal(endpoint, "internal_error")
+        self.logger.error("internal error", request_id=request_id, endpoint=endpoint, error=error)

@@ -1,0 +1,85 @@
+"""ASGI in and out: reading a bounded body, sending whole answers and event streams."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+
+from gateway.wire import refusals
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class Channel(Protocol):
+    """The server's side of one exchange, for endpoints that carry traffic: plain calls where ASGI has coroutines.
+
+    It stands in the scope under CHANNEL. `head` is finished header lines.
+    """
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is still somebody to answer."""
+        ...
+
+    def take_body(self) -> bytes | None:
+        """The request body if all of it has arrived, else None: then it has to be read through ASGI's `receive`."""
+        ...
+
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
+        """Send one whole answer."""
+        ...
+
+    def begin(self, status: int, head: bytes) -> None:
+        """Start a streamed answer; the head goes out with the first piece."""
+        ...
+
+    def push(self, data: bytes) -> Awaitable[None] | None:
+        """Send a piece. Returns something to wait for when the client reads more slowly than we write."""
+        ...
+
+    def end(self) -> None:
+        """End a streamed answer."""
+        ...
+
+
+CHANNEL = "signalbox.channel"
+
+
+class ClientGoneError(Exception):
+    """The client closed its connection before its request was complete."""
+
+
+async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
+    """The request body. Raises RefusedError (413) beyond `limit` bytes, ClientGoneError."""
+    length = headers.get(b"content-length")
+    if length is not None and int(length) > limit:
+        raise refusals.body_too_large(limit)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if len(body) > limit:
+            raise refusals.body_too_large(limit)
+        return body
+    pieces = [body]
+    size = len(body)
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        body = message.get("body", b"")
+        size += len(body)
+        if size > limit:
+            raise refusals.body_too_large(limit)
+        pieces.append(body)
+    return b"".join(pieces)
+
+
+async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """One complete answer; `headers` gets its content-length here."""
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

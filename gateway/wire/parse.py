@@ -1,0 +1,165 @@
+"""From the bytes of a request body to a Request: strict about what the gateway relies on, silent about the rest.
+
+Fields it does not know are not looked at: newer SDKs send more than any published schema has.
+"""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from gateway.wire import refusals
+from providers.base import Operation, Request
+
+_MAX_DEPTH = 64
+_LONG_BYTES = 8 * 1024
+_MAX_MODEL_CHARS = 256
+_NUMBER = (int, float)
+_NULL = type(None)
+
+# Types of the fields that the gateway or a translation reads. None is accepted everywhere: SDKs send explicit nulls.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "model": (str,),
+    "stream": (bool, _NULL),
+    "stream_options": (dict, _NULL),
+    "temperature": (*_NUMBER, _NULL),
+    "top_p": (*_NUMBER, _NULL),
+    "n": (int, _NULL),
+    "max_tokens": (int, _NULL),
+    "max_completion_tokens": (int, _NULL),
+    "stop": (str, list, _NULL),
+    "seed": (int, _NULL),
+    "presence_penalty": (*_NUMBER, _NULL),
+    "frequency_penalty": (*_NUMBER, _NULL),
+    "logit_bias": (dict, _NULL),
+    "user": (str, _NULL),
+    "tools": (list, _NULL),
+    "tool_choice": (str, dict, _NULL),
+    "parallel_tool_calls": (bool, _NULL),
+    "response_format": (dict, _NULL),
+    "reasoning_effort": (str, _NULL),
+    "metadata": (dict, _NULL),
+    "dimensions": (int, _NULL),
+    "encoding_format": (str, _NULL),
+}
+_REQUIRED: dict[Operation, tuple[str, tuple[type, ...]]] = {
+    "chat": ("messages", (list,)),
+    "completions": ("prompt", (str, list)),
+    "embeddings": ("input", (str, list)),
+}
+_NAMES: dict[type, str] = {
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number",
+    dict: "an object",
+    list: "an array",
+    _NULL: "null",
+}
+
+
+def parse_request(operation: Operation, raw: bytes, request_id: str) -> Request:
+    """Raises RefusedError (400) that names the field."""
+    body = _load(raw)
+    for key, value in body.items():
+        types = _TYPES.get(key)
+        if types is not None and type(value) not in types:
+            raise _wrong_type(key, types, value)
+    model = body.get("model")
+    if not model or len(model) > _MAX_MODEL_CHARS:
+        raise _bad_model(model)
+    required, types = _REQUIRED[operation]
+    value = body.get(required)
+    if type(value) not in types or not (value or operation == "completions"):
+        raise _bad_required(required, types, value)
+    if operation == "chat":
+        for index, message in enumerate(value or ()):
+            if type(message) is not dict or type(message.get("role")) is not str:
+                raise _bad_message(index, message)
+    stream = body.get("stream") is True
+    if stream and operation == "embeddings":
+        raise refusals.invalid_field("stream", "Embeddings cannot be streamed.")
+    options = body.get("stream_options")
+    include_usage = options is not None and options.get("include_usage") is True
+    return Request(operation, body, raw, model, stream, include_usage, request_id)
+
+
+def decompress(raw: bytes, encoding: str, limit: int) -> bytes:
+    """A request body with Content-Encoding. Raises RefusedError: 413 over `limit` bytes, 415 for other encodings."""
+    if encoding.lower() not in ("gzip", "x-gzip"):
+        raise refusals.wrong_content_encoding(encoding)
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        data = inflater.decompress(raw, limit + 1)
+    except zlib.error as error:
+        raise refusals.bad_json("its gzip encoding is broken") from error
+    if len(data) > limit:
+        raise refusals.body_too_large(limit)
+    if not inflater.eof:
+        raise refusals.bad_json("its gzip encoding is cut off")
+    return data
+
+
+def _load(raw: bytes) -> dict[str, Any]:
+    if not raw:
+        raise refusals.bad_json("it is empty")
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise refusals.bad_json(str(error)) from None
+    if type(body) is not dict:
+        raise refusals.bad_json(f"it is {_NAMES.get(type(body), 'something else')}")
+    # A short document cannot be deeper than it has opening brackets. Counting those of a long one costs more than
+    # walking through what it was parsed to.
+    is_suspect = len(raw) > _LONG_BYTES or raw.count(b"[") + raw.count(b"{") > _MAX_DEPTH
+    if is_suspect and _is_deeper(body, _MAX_DEPTH):
+        raise refusals.bad_json(f"it is nested deeper than {_MAX_DEPTH} levels")
+    return body
+
+
+def _is_deeper(value: object, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        below: list[object] = []
+        for item in level:
+            if type(item) is dict:
+                below.extend(item.values())
+            elif type(item) is list:
+                below.extend(item)
+        if not below:
+            return False
+        level = below
+    return any(type(item) in (dict, list) for item in level)
+
+
+def _type_names(types: tuple[type, ...]) -> str:
+    return " or ".join(_NAMES[t] for t in types if not (t is int and float in types))
+
+
+def _wrong_type(param: str, types: tuple[type, ...], value: object) -> refusals.RefusedError:
+    got = _NAMES.get(type(value), "something else")
+    return refusals.invalid_field(param, f"'{param}' has to be {_type_names(types)}, but it is {got}.")
+
+
+def _bad_model(model: str | None) -> refusals.RefusedError:
+    if not model:
+        return refusals.invalid_field("model", "'model' is missing: name a model or a route.", missing=True)
+    return refusals.invalid_field("model", f"'model' is longer than {_MAX_MODEL_CHARS} characters.")
+
+
+def _bad_required(param: str, types: tuple[type, ...], value: object) -> refusals.RefusedError:
+    if value is None:
+        return refusals.invalid_field(param, f"'{param}' is missing.", missing=True)
+    if not value and type(value) in types:
+        return refusals.invalid_field(param, f"'{param}' is empty.")
+    return _wrong_type(param, types, value)
+
+
+def _bad_message(index: int, message: Mapping[str, Any] | object) -> refusals.RefusedError:
+    where = f"messages[{index}]"
+    if not isinstance(message, Mapping):
+        return refusals.invalid_field(where, f"'{where}' has to be an object with 'role' and 'content'.")
+    if "role" not in message:
+        return refusals.invalid_field(f"{where}.role", f"'{where}.role' is missing.", missing=True)
+    return refusals.invalid_field(f"{where}.role", f"'{where}.role' has to be a string.")

@@ -1,0 +1,69 @@
+"""The facts of one request: each upstream attempt, our own refusals, and everything known at the end."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from providers.base import Cause, ErrorKind, Reply, Request, Usage
+from routing.decision import Decision, Deployment
+
+# `shutdown`: cut at the end of the drain. `internal_error`: a fault of ours.
+Ending = Literal["ok", "caller_error", "upstream_error", "interrupted", "client_gone", "shutdown", "internal_error"]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One upstream call. Times are seconds on a monotonic clock; `ttft_s` is to the first content."""
+
+    deployment: Deployment
+    started: float
+    ended: float = 0.0
+    ttft_s: float | None = None
+    status: int | None = None
+    kind: ErrorKind | None = None  # None: it answered
+    cause: Cause | None = None
+    message: str | None = None
+    retry_after_s: float | None = None
+    usage: Usage | None = None
+    cost_nusd: int | None = None
+    is_complete: bool = False  # the whole answer arrived
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Our own "no", before or instead of an upstream call: an HTTP status and an OpenAI error object."""
+
+    status: int
+    error: dict[str, Any]
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Everything known about one request when it is over; metrics, log line and headers are written from it alone."""
+
+    request: Request
+    caller: str  # name of the authenticated key, "anonymous" when the gateway is open
+    started: float
+    decision: Decision
+    attempts: list[Attempt] = field(default_factory=list)
+    answered_by: Attempt | None = None
+    reply: Reply | None = None
+    refusal: Refusal | None = None
+    ending: Ending = "ok"
+    dropped: tuple[str, ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    cost_nusd: int | None = None
+    ttft_s: float | None = None
+    upstream_s: float = 0.0  # time in which an upstream call was running
+    ended: float = 0.0
+    stale_retries: int = 0
+
+    duration_s: float = 0.0
+    overhead_s: float = 0.0  # what the gateway itself added: the total minus `upstream_s`
+
+    def close(self, now: float) -> None:
+        """Note the end; `now` is a reading of the clock."""
+        self.ended = now
+        self.duration_s = now - self.started
+        self.overhead_s = max(0.0, self.duration_s - self.upstream_s)

@@ -1,0 +1,114 @@
+"""The clocks of one exchange: first content, silence between pieces, and the whole.
+
+One timer serves an exchange: moving a limit is an attribute write, and the timer looks at the limits only when it
+fires. Re-arming a timer for each streamed piece would cost more than forwarding the piece.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from math import inf
+from types import TracebackType
+from typing import Self
+
+from providers.base import Cause, ErrorKind, ProviderError
+
+
+@dataclass(slots=True, frozen=True)
+class Timeouts:
+    """Seconds. `connect_s` is TCP and TLS set-up, `ttft_s` until first content, `idle_s` between pieces of a stream."""
+
+    connect_s: float = 5.0
+    ttft_s: float = 30.0
+    idle_s: float = 30.0
+    total_s: float = 300.0
+
+
+_MESSAGES = {
+    Cause.TTFT: "The provider sent no content within {limit:g} s.",
+    Cause.IDLE: "The provider's stream was silent for {limit:g} s.",
+    Cause.TOTAL: "The request was not finished within {limit:g} s.",
+}
+
+
+class Watchdog:
+    """Cancels the task inside the `with` block when a limit passes, and turns that into ProviderError(BROKEN).
+
+    `total_at` is an absolute time on the loop's clock, shared by all attempts of a request. `phase_at` is the limit
+    of the current phase; writers move it at will. A cancellation from elsewhere passes through untouched.
+    """
+
+    __slots__ = (
+        "_armed_at",
+        "_expired",
+        "_limit_s",
+        "_loop",
+        "_phase",
+        "_task",
+        "_timer",
+        "_total_s",
+        "phase_at",
+        "total_at",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, total_at: float, total_s: float) -> None:
+        self._loop = loop
+        self._total_s = total_s
+        self.total_at = total_at
+        self.phase_at = inf
+        self._phase = Cause.TTFT
+        self._limit_s = 0.0
+        self._expired: Cause | None = None
+        self._armed_at = -inf
+
+    def limit(self, phase: Cause, limit_s: float) -> None:
+        """Start `phase`, which may last `limit_s` seconds from now; call before entering or at a change of phase."""
+        self._phase = phase
+        self._limit_s = limit_s
+        self.phase_at = self._loop.time() + limit_s
+        if self.phase_at < self._armed_at:
+            self._timer.cancel()
+            self._arm(self.phase_at)
+
+    def touch(self) -> None:
+        """The phase starts over: something arrived."""
+        self.phase_at = self._loop.time() + self._limit_s
+
+    def pause(self) -> None:
+        """No phase limit while we are not waiting for the provider."""
+        self.phase_at = inf
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task(self._loop)
+        if task is None:
+            raise RuntimeError("a Watchdog needs a running task")
+        self._task = task
+        self._arm(min(self.phase_at, self.total_at))
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        self._armed_at = -inf
+        if self._expired is None:
+            return
+        # The same bookkeeping as asyncio.timeout: ours is taken back, a cancellation by somebody else goes on.
+        if self._task.uncancel() > 0 or exc_type is None or not issubclass(exc_type, asyncio.CancelledError):
+            return
+        limit_s = self._total_s if self._expired is Cause.TOTAL else self._limit_s
+        message = _MESSAGES[self._expired].format(limit=limit_s)
+        raise ProviderError(ErrorKind.BROKEN, message, cause=self._expired) from None
+
+    def _fire(self) -> None:
+        due = min(self.phase_at, self.total_at)
+        if due > self._loop.time():
+            # A paused phase may come back with a limit nearer than the total: look again within one limit.
+            horizon = self._loop.time() + self._limit_s if self.phase_at == inf and self._limit_s else inf
+            self._arm(min(due, horizon))
+            return
+        self._expired = Cause.TOTAL if self.total_at <= self.phase_at else self._phase
+        self._task.cancel()
+
+    def _arm(self, at: float) -> None:
+        self._armed_at = at
+        self._timer = self._loop.call_at(at, self._fire)

@@ -1,0 +1,55 @@
+"""The one table that says what a failed attempt means for the next step and for the caller.
+
+Rows follow the error classes of docs/reference/errors.md; every behaviour test walks this table.
+"""
+
+from dataclasses import dataclass
+
+from providers.base import Cause, ErrorKind, ProviderError
+
+
+@dataclass(slots=True, frozen=True)
+class Verdict:
+    """What follows from one kind of failure.
+
+    `falls_back`: try the next candidate while nothing was committed. `retries_fresh`: repeat on the same candidate
+    once, at once, over a new connection. `is_callers`: the upstream's status and error object are the caller's
+    answer. `status` and `error_type` are used otherwise, when no candidate is left.
+    """
+
+    falls_back: bool
+    status: int
+    error_type: str
+    is_callers: bool = False
+    retries_fresh: bool = False
+
+
+VERDICTS: dict[ErrorKind, Verdict] = {
+    ErrorKind.CALLER: Verdict(False, 400, "invalid_request_error", is_callers=True),
+    ErrorKind.CONTEXT_LENGTH: Verdict(False, 400, "invalid_request_error", is_callers=True),
+    ErrorKind.CONTENT_FILTER: Verdict(False, 400, "invalid_request_error", is_callers=True),
+    ErrorKind.THROTTLED: Verdict(True, 429, "rate_limit_error"),
+    ErrorKind.MONEY: Verdict(True, 503, "upstream_error"),
+    ErrorKind.CREDENTIALS: Verdict(True, 502, "upstream_error"),
+    ErrorKind.OVERLOADED: Verdict(True, 503, "upstream_error"),
+    ErrorKind.BROKEN: Verdict(True, 502, "upstream_error"),
+    ErrorKind.STALE: Verdict(True, 502, "upstream_error", retries_fresh=True),
+    ErrorKind.LOCAL: Verdict(False, 500, "internal_error"),
+}
+
+_TIMEOUTS = frozenset({Cause.TTFT, Cause.IDLE, Cause.TOTAL})
+
+
+def client_status(error: ProviderError) -> int:
+    """The HTTP status the caller gets when `error` ends the request."""
+    verdict = VERDICTS[error.kind]
+    if verdict.is_callers:
+        return error.status if error.status is not None else verdict.status
+    return 504 if error.cause in _TIMEOUTS else verdict.status
+
+
+def falls_back(error: ProviderError) -> bool:
+    """Whether the next candidate may be tried. What one dialect cannot say another may."""
+    if error.cause is Cause.TOTAL:
+        return False  # the request's own time is over
+    return VERDICTS[error.kind].falls_back or error.cause is Cause.UNSUPPORTED

@@ -1,0 +1,130 @@
+"""OpenAI's `usage` object, as OpenAI and its imitators fill it, in disjoint token classes."""
+
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from providers.base import Usage
+
+# https://docs.x.ai/docs/api-reference: cost_in_usd_ticks counts ten-billionths of a dollar.
+_USD_PER_TICK = 1e-10
+_MOST = 2**53
+_PLAIN = 3  # prompt, completion, total: nothing to tell apart
+
+
+def usage_of(usage: Any) -> Usage | None:
+    """The classes sum to what the provider recorded. None where there is no usage object.
+
+    Where `total_tokens` exceeds prompt and completion, the rest is reasoning that the vendor left out of
+    completion_tokens: xAI (https://docs.x.ai/docs/key-information/consumption-and-rate-limits) and Gemini's compatible
+    endpoint do so. Embedding vendors that give only a total gave the prompt's size.
+    """
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if (
+        len(usage) == _PLAIN
+        and type(prompt) is type(completion) is int
+        and 0 <= prompt < _MOST
+        and 0 <= completion < _MOST
+        and usage.get("total_tokens") == prompt + completion
+    ):
+        return Usage(input=prompt, output=completion)
+    prompt, completion, outside = _totals(usage)
+    cached, cache_write, audio_input, image_input = _prompt_classes(usage, prompt)
+    inside, audio_output, image_output = _completion_classes(usage, completion)
+    if outside:
+        inside = 0
+    return Usage(
+        input=prompt - cached - cache_write - audio_input - image_input,
+        cache_read=cached,
+        cache_write_5m=cache_write,
+        audio_input=audio_input,
+        image_input=image_input,
+        output=completion - inside - audio_output - image_output,
+        reasoning=outside or inside,
+        audio_output=audio_output,
+        image_output=image_output,
+        reported_cost_usd=_cost_usd(usage) if "cost" in usage or "cost_in_usd_ticks" in usage else None,
+    )
+
+
+def _totals(usage: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Prompt, completion, and what the total has beyond them."""
+    prompt = usage.get("prompt_tokens")
+    completion = _count(usage.get("completion_tokens"))
+    total = _count(usage.get("total_tokens"))
+    prompt = max(total - completion, 0) if prompt is None else _count(prompt)
+    return prompt, completion, max(total - prompt - completion, 0)
+
+
+def _prompt_classes(usage: Mapping[str, Any], prompt: int) -> tuple[int, int, int, int]:
+    """Cache read, cache write, audio, image. A class never holds more than what is left of the total."""
+    details = usage.get("prompt_tokens_details")
+    written = audio = image = cached = 0
+    if isinstance(details, dict) and any(details.values()):  # mostly all zero
+        cached = _count(details.get("cached_tokens"))
+        written = _count(details.get("cache_write_tokens"))
+        audio = _count(details.get("audio_tokens"))
+        image = _count(details.get("image_tokens"))
+    if not cached:
+        cached = _cached_elsewhere(usage)
+    if not (cached or written or audio or image):
+        return 0, 0, 0, 0
+    cached = min(cached, prompt)
+    written = min(written, prompt - cached)
+    audio = min(audio, prompt - cached - written)
+    return cached, written, audio, min(image, prompt - cached - written - audio)
+
+
+def _cached_elsewhere(usage: Mapping[str, Any]) -> int:
+    """Cached tokens outside of the details.
+
+    DeepSeek (https://api-docs.deepseek.com/guides/kv_cache), Moonshot (https://platform.moonshot.ai/docs/api/chat),
+    older Mistral answers.
+    """
+    for name in ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens"):
+        if name in usage:
+            return _count(usage[name])
+    return 0
+
+
+def _completion_classes(usage: Mapping[str, Any], completion: int) -> tuple[int, int, int]:
+    """Reasoning, audio, image. Perplexity names reasoning at the top (https://docs.perplexity.ai/api-reference)."""
+    details = usage.get("completion_tokens_details")
+    reasoning = audio = image = 0
+    if isinstance(details, dict):
+        if not any(details.values()):
+            return 0, 0, 0
+        reasoning = _count(details.get("reasoning_tokens"))
+        audio = _count(details.get("audio_tokens"))
+        image = _count(details.get("image_tokens"))
+    else:
+        reasoning = _count(usage.get("reasoning_tokens"))
+    reasoning = min(reasoning, completion)
+    audio = min(audio, completion - reasoning)
+    return reasoning, audio, min(image, completion - reasoning - audio)
+
+
+def _cost_usd(usage: Mapping[str, Any]) -> float | None:
+    """What the vendor says it charged.
+
+    OpenRouter: `cost` (https://openrouter.ai/docs/use-cases/usage-accounting); Perplexity: `cost.total_cost`
+    (https://docs.perplexity.ai/api-reference/chat-completions-post); xAI: ticks.
+    """
+    cost = usage.get("cost")
+    if isinstance(cost, dict):
+        cost = cost.get("total_cost")
+    if _is_number(cost):
+        return float(cost)
+    ticks = usage.get("cost_in_usd_ticks")
+    return float(ticks) * _USD_PER_TICK if _is_number(ticks) else None
+
+
+def _count(value: object) -> int:
+    if type(value) is int:
+        return max(value, 0)
+    return int(value) if isinstance(value, float) and 0 < value < _MOST else 0
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,108 @@
+"""The connections to one provider: how they are made, and which of them wait for the next exchange."""
+
+import asyncio
+import socket
+import ssl
+from typing import Any
+
+import aiohappyeyeballs
+
+from providers.http1 import Connection
+
+_SECOND_ADDRESS_AFTER_S = 0.25  # RFC 8305 (Happy Eyeballs), 5: the recommended delay between attempts
+_MAX_IDLE = 256
+_MIN_SWEEP_S = 0.05
+
+Origin = tuple[bool, str, int]  # TLS or not, host, port
+
+
+class Pool:
+    """Connections by origin. Idle ones are reused latest first and closed after `idle_s`, before providers do."""
+
+    def __init__(self, *, connect_s: float, idle_s: float, tls: ssl.SSLContext) -> None:
+        self._connect_s = connect_s
+        self._idle_s = idle_s
+        self._tls = tls
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    def take(self, origin: Origin) -> Connection | None:
+        """An idle connection to `origin`, if there is one that still lives."""
+        idle = self._idle.get(origin)
+        while idle:
+            connection = idle.pop()
+            connection.kept_in = None
+            if connection.survived(self._idle_s):
+                connection.is_reused = True
+                return connection
+            connection.abort()
+        return None
+
+    async def connect(self, origin: Origin) -> Connection:
+        """A new connection to `origin`. Raises OSError (ssl.SSLError among them) and TimeoutError."""
+        is_tls, host, port = origin
+        loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {"ssl": self._tls, "server_hostname": host} if is_tls else {}
+        async with asyncio.timeout(self._connect_s):
+            sock = await _open_socket(loop, host, port)
+            try:
+                _, connection = await loop.create_connection(lambda: Connection(loop), sock=sock, **options)
+            except BaseException:
+                sock.close()
+                raise
+            return connection
+
+    def release(self, origin: Origin, connection: Connection) -> None:
+        """Take back a connection after its exchange has finished cleanly."""
+        idle = self._idle.get(origin)
+        if idle is None:
+            idle = self._idle[origin] = []
+        if self._is_closed or len(idle) >= _MAX_IDLE:
+            connection.abort()
+            return
+        connection.kept_in = idle
+        idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(self._idle_s, self._sweep)
+
+    def close(self) -> None:
+        """Close what is idle, and whatever comes back."""
+        self._is_closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for idle in self._idle.values():
+            self._drop(idle, len(idle))
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long, so that a burst's leftovers do not stay; the oldest stand in front."""
+        self._sweeper = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        next_at: float | None = None
+        for idle in self._idle.values():
+            self._drop(idle, sum(now - connection.idle_since >= self._idle_s for connection in idle))
+            if idle and (next_at is None or idle[0].idle_since < next_at):
+                next_at = idle[0].idle_since
+        if next_at is not None:
+            self._sweeper = loop.call_later(max(next_at + self._idle_s - now, _MIN_SWEEP_S), self._sweep)
+
+    @staticmethod
+    def _drop(idle: list[Connection], count: int) -> None:
+        for connection in idle[:count]:
+            connection.kept_in = None
+            connection.abort()
+        del idle[:count]
+
+
+async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
+    try:
+        addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return await aiohappyeyeballs.start_connection(
+            addresses, happy_eyeballs_delay=_SECOND_ADDRESS_AFTER_S, loop=loop
+        )
+    except UnicodeError:
+        raise socket.gaierror(socket.EAI_NONAME, "that is not the name of a host") from None
+    except RuntimeError as error:  # uvloop's word for some refusals
+        raise OSError(str(error)) from None

@@ -1,0 +1,83 @@
+"""The nouns of routing: what can be called, what was chosen, in which order, and why."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from providers.base import Target
+from providers.pricing import Price
+
+
+class Reason(StrEnum):
+    """Why a deployment is no candidate; a closed set."""
+
+    DISABLED = "disabled"  # its provider has no usable credentials
+
+
+@dataclass(slots=True, frozen=True)
+class Deployment:
+    """One model at one provider. `id` is `provider/model` and stable across reloads; `model` is the public name.
+
+    `label` names it in metrics: the id, or `provider/*` for names that callers make up.
+    """
+
+    id: str
+    label: str
+    model: str
+    provider: str
+    target: Target
+    price: Price | None
+    weight: float = 1.0
+    quality: float | None = None
+    header: bytes = b""  # the id as header text
+
+
+@dataclass(slots=True, frozen=True)
+class Rejection:
+    """A deployment that was left out, and the reason."""
+
+    deployment: Deployment
+    reason: Reason
+
+
+@dataclass(slots=True)
+class Decision:
+    """Ordered candidates with the why. `asked` is a closed-set label for the requested name.
+
+    `summary` is an RFC 8941 item with parameters: the strategy, and what it decided on. A plan makes it once.
+    """
+
+    asked: str
+    strategy: str
+    candidates: tuple[Deployment, ...]
+    rejections: tuple[Rejection, ...] = ()
+    route: str | None = None
+    tier: str | None = None
+    summary: str = ""
+
+
+def summarise(strategy: str, route: str | None, tier: str | None) -> str:
+    """The summary of a decision."""
+    item = strategy
+    if route is not None:
+        item += f";route={sf_value(route)}"
+    if tier is not None:
+        item += f";tier={sf_value(tier)}"
+    return item
+
+
+def sf_value(text: str) -> str:
+    """`text` as an RFC 8941 bare item: a token where its syntax allows, else a string, percent-encoding beyond
+    ASCII.
+    """
+    is_token = bool(text) and (text[0].isalpha() or text[0] == "*") and text.isascii()
+    if is_token and all(c.isalnum() or c in "!#$%&'*+-.^_`|~:/" for c in text):
+        return text
+    safe = "".join(
+        c if " " <= c <= "~" else "".join(f"%{b:02x}" for b in c.encode("utf-8", "surrogatepass")) for c in text
+    )
+    return '"' + safe.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def header_text(text: str) -> bytes:
+    """Printable ASCII for a header value: names may come from a caller."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text).encode()

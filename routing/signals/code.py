@@ -1,0 +1,42 @@
+"""Program text, and talk about programs."""
+
+from math import log1p
+
+from routing.signals.view import View, words_of
+
+NAMES = ("code_words", "code_talk", "code_symbols", "code_fences")
+
+LEXICON = {
+    "code": words_of(
+        "def elif lambda async await const var fn func struct enum impl println printf stdout stdin argv argc null "
+        "nil none nullptr undefined boolean int str len typeof instanceof namespace void extends implements interface "
+        "import namespace endif ifdef isinstance kwargs args self foreach println malloc sizeof varchar select insert "
+        "bool true false assert raise except finally yield public private static float double tuple"
+    ),
+    "code_talk": words_of(
+        "python javascript typescript java rust golang kotlin swift php ruby sql html css bash shell regex api json "
+        "yaml xml http rest graphql docker kubernetes git github pandas numpy react django flask node npm pip linux "
+        "function functions method class classes code script program compile compiler bug debug refactor unittest "
+        "pytest variable variables array arrays list lists string strings loop recursion algorithm dictionary dict "
+        "stack queue tree exception traceback stacktrace database query schema endpoint async thread deadlock mutex "
+        "repository commit branch merge deploy backend frontend server client cache tuple substring integer integers"
+    ),
+}
+
+_SYMBOLS = ("(", ")", "{", "}", "[", "]", ";", "=", "_", "#", "<", ">", "&", "|", ":")
+
+
+def measure(view: View) -> tuple[float, ...]:
+    """Logarithms of counts, the share of symbols, fences up to 4."""
+    words = len(view.words) or 1
+    return (
+        log1p(view.hits.get("code", 0)),
+        log1p(view.hits.get("code_talk", 0)),
+        symbols(view) / words,
+        min(view.text.count("```"), 4),
+    )
+
+
+def symbols(view: View) -> int:
+    """Characters that programs are full of and prose is not."""
+    return sum(map(view.counts.__getitem__, _SYMBOLS))

@@ -1,0 +1,67 @@
+"""Numbers, formulas and the words around them."""
+
+from math import log1p
+
+from routing.signals.view import View, words_of
+
+NAMES = (
+    "maths_words",
+    "quantity_words",
+    "numbers",
+    "number_share",
+    "distinct_numbers",
+    "longest_number",
+    "operators",
+    "latex",
+    "decimals",
+    "money",
+    "percents",
+)
+
+LEXICON = {
+    "maths": words_of(
+        "integral derivative equation equations polynomial matrix matrices vector vectors eigenvalue theorem lemma "
+        "proof prime modulo divisible divisor factor factors gcd lcm triangle circle radius angle angles perimeter "
+        "hypotenuse parallelogram polygon probability random expected variance median mean deviation distribution "
+        "logarithm exponent sqrt root roots sum product fraction integer integers rational irrational real complex "
+        "coefficient coefficients quadratic linear cubic algebra geometry calculus trigonometry sine cosine tangent "
+        "sin cos tan log ln frac cdot pi theta alpha infinity limit converge series sequence arithmetic geometric set "
+        "subset union intersection permutation permutations combination combinations binomial function domain range "
+        "inverse group ring field homomorphism isomorphism abelian cyclic subgroup topology manifold bijection "
+        "injective surjective digit digits graph vertex vertices inequality perpendicular solve simplify evaluate "
+        "compute"
+    ),
+    "quantity": words_of(
+        "many much total each every per twice half third quarter double triple percent percentage times more less "
+        "fewer least most cost costs price dollars dollar cents hours hour minutes minute days day weeks week months "
+        "month years year miles mile feet inches meters pounds pound ounces gallons left remaining altogether average "
+        "rate speed sold bought buys sells earns earn spend spends spent pay pays paid profit discount share equally "
+        "age old older younger dozen number amount"
+    ),
+}
+
+
+def measure(view: View) -> tuple[float, ...]:
+    """Logarithms of counts; the share of words that are numbers."""
+    counts = view.counts
+    words = view.words
+    numbers = [word for word in words if word.isdecimal()]
+    operators = counts["+"] + counts["*"] + counts["/"] + counts["^"] + counts["="] + counts["%"] + counts["√"]
+    return (
+        log1p(view.hits.get("maths", 0)),
+        log1p(view.hits.get("quantity", 0)),
+        log1p(len(numbers)),
+        len(numbers) / (len(words) or 1),
+        log1p(len(set(numbers))),
+        min(max(map(len, numbers), default=0), 12),
+        log1p(operators),
+        log1p(counts["\\"]),
+        log1p(_decimals(words)) if numbers else 0.0,
+        log1p(counts["$"] + counts["€"] + counts["£"]),
+        log1p(counts["%"]),
+    )
+
+
+def _decimals(words: list[str]) -> int:
+    points = [at for at, word in enumerate(words) if word == "."]
+    return sum(words[at - 1].isdecimal() and words[at + 1].isdecimal() for at in points if 0 < at < len(words) - 1)

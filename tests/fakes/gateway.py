@@ -1,0 +1,241 @@
+"""The real gateway as a process of its own: started on a free port, watched, asked and stopped by a test."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.fakes.http import Answer, send
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(sys.executable).with_name("signalbox")
+ADMIN_KEY = "admin-secret-of-the-tests"
+_START_S = 20.0
+_STOP_S = 15.0
+
+
+class Gateway:
+    """Use as a context manager. `config` is the configuration file as data, as YAML text, or None for no file.
+
+    `env` adds to, or replaces, what the process gets; nothing of the developer's own environment that could change the
+    outcome is passed on.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | str | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        workers: int = 1,
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="signalbox-test-")
+        self.folder = Path(self._folder.name)
+        self.config_path = self.folder / "signalbox.yaml"
+        self._has_config = config is not None
+        if config is not None:
+            self.write(config)
+        self._env = dict(env or {})
+        self._workers = workers
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        for is_last in (False, True):
+            self.port = free_port()
+            self._start()
+            if self._is_ready_in(_START_S):
+                return self
+            output = self.output()
+            self.stop()
+            # Somebody else may have taken the port between choosing and listening.
+            if is_last or "in use" not in output:
+                self._folder.cleanup()
+                raise AssertionError(f"the gateway did not become ready:\n{output[-3000:]}")
+        raise AssertionError("unreachable")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    @property
+    def base_url(self) -> str:
+        """What a client is configured with."""
+        return f"{self.root_url}/v1"
+
+    @property
+    def root_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def write(self, config: Mapping[str, Any] | str) -> None:
+        """Replace the configuration file in one step, as an editor or a deployment does."""
+        text = config if isinstance(config, str) else yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        new = self.config_path.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self.config_path)
+
+    def chat(self, model: str, text: str = "hello", *, headers: Mapping[str, str] | None = None, **more: Any) -> Answer:
+        """One chat call with a single user message."""
+        body = {"model": model, "messages": [{"role": "user", "content": text}]} | more
+        return send(f"{self.base_url}/chat/completions", body, headers=headers)
+
+    def admin(self, path: str, body: Any = None, *, method: str | None = None) -> Answer:
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        return send(f"{self.root_url}/admin/{path}", body, method=method, headers=headers)
+
+    def reload(self) -> Answer:
+        """Ask for a reload over HTTP; the answer says how it went."""
+        return self.admin("reload", {})
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def metrics(self) -> dict[str, list[tuple[dict[str, str], float]]]:
+        """Every sample of /metrics: name -> (labels, value). It has to be valid exposition text."""
+        answer = send(f"{self.root_url}/metrics", headers={"authorization": f"Bearer {ADMIN_KEY}"})
+        assert answer.status == 200, answer.body
+        samples: dict[str, list[tuple[dict[str, str], float]]] = {}
+        for family in text_string_to_metric_families(answer.body.decode()):
+            for sample in family.samples:
+                samples.setdefault(sample.name, []).append((sample.labels, sample.value))
+        return samples
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of all samples of one series that carry these labels; 0 where there is none."""
+        found = self.metrics().get(name, [])
+        return sum(value for have, value in found if labels.items() <= have.items())
+
+    def wait_metric(self, name: str, at_least: float, *, timeout_s: float = 5.0, **labels: str) -> float:
+        """Poll until a counter has come this far; what is recorded after an answer needs a moment."""
+        deadline = time.monotonic() + timeout_s
+        while (value := self.metric(name, **labels)) < at_least:
+            assert time.monotonic() < deadline, f"{name} {labels} is {value} after {timeout_s} s, not {at_least}"
+            time.sleep(0.02)
+        return value
+
+    def output(self) -> str:
+        """All that the process has printed, both streams."""
+        files = (self.folder / "stdout", self.folder / "stderr")
+        return "".join(file.read_text(errors="replace") for file in files if file.exists())
+
+    def logs(self) -> list[dict[str, Any]]:
+        """The structured lines among the output, oldest first."""
+        return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
+
+    def wait_log(self, request_id: str, timeout_s: float = 5.0) -> dict[str, Any]:
+        """The log line of one request. Fails if it is not written."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for line in self.logs():
+                if line.get("request_id") == request_id:
+                    return line
+            time.sleep(0.02)
+        raise AssertionError(f"no log line for {request_id} in:\n{self.output()[-4000:]}")
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the process and its workers."""
+        return sum(_resident(pid) for pid in (self.pid, *self.children()))
+
+    def children(self) -> list[int]:
+        path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(pid) for pid in path.read_text().split()]
+
+    def stop(self) -> int:
+        """End the process as a supervisor does. Returns its exit status."""
+        process = self._process
+        assert process is not None
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        return process.returncode
+
+    def _start(self) -> None:
+        env = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+        env |= {
+            "SIGNALBOX_HOST": "127.0.0.1",
+            "SIGNALBOX_PORT": str(self.port),
+            "SIGNALBOX_WORKERS": str(self._workers),
+            "SIGNALBOX_ADMIN_KEY": ADMIN_KEY,
+            "SIGNALBOX_STATE_DIR": str(self.folder / "state"),
+            "SIGNALBOX_DRAIN_S": "3",
+        }
+        if self._has_config:
+            env["SIGNALBOX_CONFIG"] = str(self.config_path)
+        env |= self._env
+        # -P as in the container: a file named like one of our packages in the working folder must not be imported.
+        command = [sys.executable, "-P", str(PROGRAM), "serve"]
+        with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
+            self._process = subprocess.Popen(command, cwd=self.folder, env=env, stdout=out, stderr=err)
+
+    def _is_ready_in(self, timeout_s: float) -> bool:
+        assert self._process is not None
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                if send(f"{self.root_url}/readyz", timeout_s=2).status == 200:
+                    return True
+            except OSError:
+                pass
+            time.sleep(0.02)
+        return False
+
+
+class GatewayPool:
+    """Gateways by configuration, started when first asked for and kept to the end of the session."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Gateway] = {}
+        self._failed: dict[str, AssertionError] = {}
+
+    def get(
+        self, config: Mapping[str, Any] | None, *, env: Mapping[str, str] | None = None, workers: int = 1
+    ) -> Gateway:
+        key = json.dumps([config, dict(env or {}), workers], sort_keys=True)
+        if key in self._failed:  # said once more, but not tried once more for every test
+            raise AssertionError(f"as before: {str(self._failed[key])[-200:]}")
+        if key not in self._running:
+            try:
+                self._running[key] = Gateway(config, env=env, workers=workers).__enter__()
+            except AssertionError as failed:
+                self._failed[key] = failed
+                raise
+        return self._running[key]
+
+    def close(self) -> None:
+        for gateway in self._running.values():
+            gateway.__exit__(None, None, None)
+
+
+def free_port() -> int:
+    """A port nobody listens on right now."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _resident(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except FileNotFoundError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

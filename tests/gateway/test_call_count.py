@@ -1,0 +1,35 @@
+"""What one request may cost in Python: a bound on our own function calls, a cost that no machine changes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+_REQUESTS = 200
+
+
+def _profile(tmp_path: Path, *arguments: str) -> dict[str, Any]:
+    """Calls per request of every function, seen while the real server answered over real sockets."""
+    output = tmp_path / "calls.json"
+    command = [sys.executable, "-m", "benchmarks.profile", "--requests", str(_REQUESTS), "--json", str(output)]
+    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(output.read_text())
+    return found
+
+
+def _explain(found: dict[str, Any]) -> str:
+    rows = sorted((row for row in found["rows"] if row["is_ours"]), key=lambda row: -row["calls"])
+    return "\n".join(f"{row['calls']:6.2f} {row['where']}" for row in rows[:60])
+
+
+# A coroutine that is resumed counts once more, because it costs once more.
+@pytest.mark.parametrize(("model", "limit"), [("gpt-5-mini", 120), ("auto", 120), ("normalised", 120)])
+def test_plain_chat_stays_below_its_bound_of_own_calls(tmp_path: Path, model: str, limit: int) -> None:
+    found = _profile(tmp_path, "--model", model)
+    assert found["own_calls"] <= limit, _explain(found)
+    assert found["own_calls"] > 10, "the profiler saw next to nothing"

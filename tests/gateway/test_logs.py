@@ -1,0 +1,137 @@
+"""The log: a line per event and nothing private in it, whoever reads it and however slowly."""
+
+import asyncio
+import io
+import json
+import os
+import threading
+import time
+
+import pytest
+
+from gateway.telemetry.logs import _MAX_WAITING_LINES, BatchWriter, Logger
+from providers.base import Cause, ErrorKind, ProviderError
+from tests.gateway.listening import Listening, post, statuses
+from tests.gateway.scripted import Answer, Lines, ScriptedTransport
+
+PROMPT, KEY = "canary-of-the-prompt", "canary-of-the-key"
+BODY = b'{"model":"%b","stream":%b,"messages":[{"role":"user","content":"' + PROMPT.encode() + b'"}]}'
+ANSWERS = {
+    "answer": Answer([b"7,3,{}", None]),
+    "failure": Answer([b"overloaded", None], status=503),
+    "caller's": Answer([b"caller", None], status=400),
+    "bug": Answer([b"bug", None]),
+    "interrupted": Answer([b"text:one\n", b"bad\n"]),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize("text", [False, True])
+def test_one_line_for_each_request_and_nothing_private(name, text):
+    stream = name == "interrupted"
+
+    async def main():
+        async with Listening({"a": ScriptedTransport(ANSWERS[name])}) as gateway:
+            log = Lines()
+            gateway.stage.recorder.logger = Logger(log, "info", text=text)
+            await gateway.talk(
+                post(BODY % (b"m", b"true" if stream else b"false"), b"authorization: Bearer " + KEY.encode())
+            )
+            return log.lines
+
+    lines = asyncio.run(main())
+    requests = [line for line in lines if b"request" in line and b"internal error" not in line]
+    assert len(requests) == 1
+    for line in lines:
+        assert PROMPT.encode() not in line
+        assert KEY.encode() not in line
+        if not text:
+            assert json.loads(line)["timestamp"]
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_model_name_cannot_forge_a_line(text):
+    log = Lines()
+    Logger(log, "info", text=text).info("request", model="m\n12:00:00 error forged \u2028 x=1", caller="a b")
+    (line,) = log.lines
+    assert len(line.decode().splitlines() if text else line.split(b"\n")) == 1
+    if text:
+        assert b'caller="a b"' in line
+
+
+def test_half_a_character_in_a_providers_words_is_no_fault_of_the_request():
+    odd = ProviderError(ErrorKind.CALLER, "half \ud83d", cause=Cause.IN_BAND, status=400)
+    broken = ProviderError(ErrorKind.BROKEN, "half \ud83d", cause=Cause.IN_BAND)
+    for stream, answer in ((b"false", Answer(fails=odd)), (b"true", Answer([b"text:one\n", broken]))):
+
+        async def main(stream=stream, answer=answer):
+            async with Listening({"a": ScriptedTransport(answer)}) as gateway:
+                data = await gateway.talk(post(BODY % (b"m", stream)))
+                return data, gateway.stage.log.lines
+
+        data, lines = asyncio.run(main())
+        assert statuses(data) == [400 if stream == b"false" else 200]
+        assert b"half" in data
+        assert len(lines) == 1
+        assert json.loads(lines[0])["outcome"] in ("caller_error", "interrupted")
+
+
+def test_an_exception_is_written_without_the_text_it_holds():
+    log = Lines()
+    try:
+        (PROMPT + "\ud83d").encode()
+    except UnicodeEncodeError as error:
+        Logger(log, "info").error("internal error", error=error)
+    assert PROMPT.encode() not in log.lines[0]
+    assert "UnicodeEncodeError" in json.loads(log.lines[0])["error"]
+
+
+@pytest.mark.parametrize(("level", "count"), [("debug", 3), ("info", 3), ("warning", 2), ("error", 1)])
+def test_levels(level, count):
+    log = Lines()
+    logger = Logger(log, level)
+    logger.info("a")
+    logger.warning("b")
+    logger.error("c")
+    assert [json.loads(line)["event"] for line in log.lines] == ["a", "b", "c"][3 - count :]
+
+
+class Blocked:
+    """A stream whose reader has stopped until `opened`."""
+
+    def __init__(self):
+        self.opened = threading.Event()
+        self.data = b""
+
+    def write(self, data):
+        self.opened.wait(10)
+        piece = bytes(data[:7000])  # as a pipe does: a part of it
+        self.data += piece
+        return len(piece)
+
+
+def test_a_blocked_reader_blocks_nobody_and_what_is_lost_is_counted():
+    stream, dropped = Blocked(), []
+    writer = BatchWriter(stream, interval_s=0.001, on_dropped=dropped.append)
+    writer.write(b"first")
+    time.sleep(0.05)  # it hangs in the stream now
+    began = time.perf_counter()
+    for number in range(_MAX_WAITING_LINES + 500):
+        writer.write(b"%d" % number)
+    assert time.perf_counter() - began < 2
+    assert sum(dropped) == 500
+    stream.opened.set()
+    writer.close()
+    assert stream.data == b"first\n" + b"".join(b"%d\n" % n for n in range(_MAX_WAITING_LINES))
+
+
+def test_a_reader_that_is_gone_is_counted_as_well():
+    reading, writing = os.pipe()
+    os.close(reading)
+    dropped = []
+    with io.FileIO(writing, "wb") as stream:
+        writer = BatchWriter(stream, interval_s=0.001, on_dropped=dropped.append)
+        for _ in range(3):
+            writer.write(b"x")
+        writer.close()
+    assert sum(dropped) == 3

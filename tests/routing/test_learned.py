@@ -1,0 +1,212 @@
+"""The trained router end to end on rows made up here: it learns what can be learned, and its file holds."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+np = pytest.importorskip("numpy")
+pytest.importorskip("sklearn")
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from routing.classifier import classify  # noqa: E402
+from routing.features import extract_text  # noqa: E402
+from routing.learned.evaluate import calibration_error, cost_at, mean_pair_figures, pair_figures, pairs  # noqa: E402
+from routing.learned.feedback import Examples, FeedbackError, assemble, parse  # noqa: E402
+from routing.learned.model_file import ModelFileError, RouterModel, dump, load  # noqa: E402
+from routing.learned.predict import Predictor, quality  # noqa: E402
+from routing.learned.report import cross_validate, predict_all  # noqa: E402
+from routing.learned.train import fit  # noqa: E402
+
+_EASY = ("name a fruit", "say hello to Bob", "spell the word house", "pick a colour")
+_HARD = ("prove the lemma on primes", "derive the integral of this", "refactor the parser", "design a compiler")
+
+
+def made_up(count: int, seed: int = 1) -> Examples:
+    """The small model fails on the hard half, the big one seldom anywhere."""
+    rng = Random(seed)
+    rows = []
+    for number in range(count):
+        is_hard = rng.random() < 0.5
+        prompt = f"{rng.choice(_HARD if is_hard else _EASY)} number {number} {rng.choice(('now', 'please', 'today'))}"
+        small = float(rng.random() < (0.15 if is_hard else 0.9))
+        big = float(rng.random() < 0.95)
+        application = "proofs" if is_hard and rng.random() < 0.9 else "chat"
+        rows.append(
+            {
+                "prompt": prompt,
+                "scores": {"small": small, "big": big},
+                "costs": {"small": 1.0, "big": 10.0},
+                "application": application,
+            }
+        )
+    return assemble(rows)
+
+
+@pytest.fixture(scope="module")
+def examples() -> Examples:
+    return made_up(400)
+
+
+@pytest.fixture(scope="module")
+def model(examples: Examples) -> RouterModel:
+    return fit(examples)
+
+
+def test_it_learns_which_requests_need_the_big_model(model: RouterModel) -> None:
+    other = made_up(300, seed=2)
+    found = predict_all(model, other)
+    assert mean_pair_figures(found, other.scores).apgr > 0.65
+    assert cost_at(0.95, found, other.scores, other.costs) < 0.7
+    assert calibration_error(found, other.scores) < 0.12
+
+
+def test_the_same_rows_give_the_same_bytes(examples: Examples, model: RouterModel) -> None:
+    assert dump(fit(examples)) == dump(model)
+
+
+def test_a_file_predicts_like_what_was_written(model: RouterModel) -> None:
+    again = Predictor(load(dump(model)))
+    for text in ("", "prove it", "hello " * 1_000, "中文" * 300):
+        features = extract_text(text)
+        before = Predictor(model).predict(features)
+        assert again.predict(features) == pytest.approx(before, abs=1e-6)
+        assert all(0.0 <= value <= 1.0 for value in quality(again, features, "proofs").values())
+
+
+def test_the_application_counts_and_an_unknown_one_does_not(model: RouterModel) -> None:
+    predictor, features = Predictor(model), extract_text("please do the usual")
+    small = predictor.models.index("small")
+    assert predictor.predict(features, "proofs")[small] < predictor.predict(features, "chat")[small]
+    assert (predictor.predict(features, "never seen") == predictor.predict(features)).all()
+
+
+def test_trees_and_words_are_those_of_scikit_learn(examples: Examples) -> None:
+    """Prediction by numpy alone agrees with the libraries' own at every row."""
+    from routing.learned.train import _boost
+
+    values = np.array([features.values for features in examples.features], np.float32)
+    trees = _boost(values, examples.scores[:, 0])
+    row = np.arange(trees.leaves.shape[0])
+    for one in values[:50]:
+        place = np.zeros(len(row), int)
+        for _ in range(3):
+            place = 2 * place + 1 + (one[trees.features[place, row]] > trees.cuts[place, row])
+        assert trees.bias + trees.leaves[row, place - 7].sum() == pytest.approx(
+            trees.predict(one[None, :])[0], abs=1e-5
+        )
+
+
+def test_without_evidence_it_orders_as_the_classifier() -> None:
+    rng = Random(3)
+    rows = [
+        {"prompt": f"{rng.choice(_EASY + _HARD)} {n}", "scores": {"a": float(n % 2), "b": float(n % 5 > 0)}}
+        for n in range(60)
+    ]
+    model = replace(fit(assemble(rows)), trust=0.0)
+    predictor = Predictor(model)
+    texts = [
+        "hi",
+        "What is it?",
+        "prove this, because it must hold",
+        "design a distributed system. Compare, prove, derive.",
+    ]
+    gains = [found["b"] - found["a"] for found in (quality(predictor, extract_text(text)) for text in texts)]
+    scores = [classify(extract_text(text)).score for text in texts]
+    assert [gains.index(g) for g in sorted(gains)] == [scores.index(s) for s in sorted(scores)]
+
+
+def test_models_that_were_not_always_graded() -> None:
+    rows = [
+        {"prompt": f"{_HARD[n % 4]} {n}", "scores": {"a": 0.5} if n % 3 else {"a": 1.0, "b": 0.25}} for n in range(90)
+    ]
+    found = Predictor(fit(assemble(rows)))
+    assert found.models == ("a", "b")
+    assert np.isfinite(found.predict(extract_text("x"))).all()
+
+
+def test_the_report_compares_with_what_needs_no_training(examples: Examples) -> None:
+    report = cross_validate(examples.subset(np.arange(200)))
+    assert set(report.figures) == {"learned", "random", "length", "classifier"}
+    assert report.figures["random"].apgr == pytest.approx(0.5)
+    assert report.figures["learned"].apgr > 0.6
+    assert set(report.curve) == {50, 100}
+    assert report.to_json()["rows"] == 200
+
+
+def test_figures_of_a_perfect_a_random_and_a_reversed_order() -> None:
+    strong, weak = np.array([1.0, 1.0, 1.0, 1.0]), np.array([0.0, 1.0, 0.0, 1.0])
+    assert pair_figures([1, 0, 1, 0], strong, weak).apgr == pytest.approx(0.75)
+    assert pair_figures([0, 0, 0, 0], strong, weak).apgr == pytest.approx(0.5)
+    assert pair_figures([0, 1, 0, 1], strong, weak).apgr == pytest.approx(0.25)
+    assert pair_figures([1, 0, 1, 0], strong, weak).cpt50 == pytest.approx(0.25)
+    assert np.isnan(pair_figures([1, 0], [0.0, 0.0], [1.0, 1.0]).apgr)
+    assert pairs(np.array([[0.5, 0.5]])) == []
+
+
+_GOOD = {"prompt": "x", "scores": {"a": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b"{", "line 1: it is not JSON"),
+        (b"[]", "not a JSON object"),
+        (b'{"scores": {"a": 1}}', "needs 'prompt'"),
+        (b'{"prompt": "x"}', "needs 'scores'"),
+        (b'{"prompt": "x", "scores": {}}', "needs 'scores'"),
+        (b'{"prompt": "x", "scores": {"a": 2}}', "not from 0 to 1"),
+        (b'{"prompt": "x", "scores": {"a": true}}', "is not a number"),
+        (b'{"prompt": "x", "scores": {"a": 1}, "costs": {"a": -1}}', "not from 0 up"),
+        (b'{"prompt": "x", "scores": {"a": 1}, "costs": 3}', "is not an object"),
+        (b'{"prompt": "x", "scores": {"a": 1}, "application": 3}', "not text"),
+        (b"", "no rows"),
+    ],
+)
+def test_bad_lines_are_named(line: bytes, says: str) -> None:
+    with pytest.raises(FeedbackError, match=says):
+        parse([line])
+
+
+def test_every_cut_and_every_changed_byte_is_noticed(model: RouterModel) -> None:
+    data = dump(model)
+    rng = Random(5)
+    for _ in range(40):
+        place = rng.randrange(len(data))
+        changed = bytearray(data)
+        changed[place] ^= 1 << rng.randrange(8)
+        for broken in (bytes(changed), data[:place], data + b"x"):
+            with pytest.raises(ModelFileError):
+                load(broken)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200))
+def test_no_bytes_fail_in_another_way(data: bytes) -> None:
+    for candidate in (data, b"SBXROUTE" + data):
+        with pytest.raises(ModelFileError):
+            load(candidate)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tree_features": lambda a: a + 5_000},
+        {"word_rows": lambda a: a[::-1]},
+        {"word_rows": lambda a: a + (1 << 20)},
+        {"means": lambda a: a * np.float32("nan")},
+        {"tree_bias": lambda a: a[:-1]},
+        {"tree_leaves": lambda a: a.astype("<f8")},
+    ],
+)
+def test_arrays_that_would_be_read_out_of_bounds_are_refused(model: RouterModel, change: dict[str, object]) -> None:
+    arrays = model.arrays | {name: edit(model.arrays[name]) for name, edit in change.items()}
+    with pytest.raises(ModelFileError, match="train again"):
+        load(dump(replace(model, arrays=arrays)))
+
+
+def test_features_this_version_does_not_have(model: RouterModel) -> None:
+    with pytest.raises(ModelFileError, match="train again"):
+        Predictor(replace(model, features=("astrology", *model.features[1:])))
