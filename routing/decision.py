@@ -11,6 +11,28 @@ class Reason(StrEnum):
     """Why a deployment is no candidate; a closed set."""
 
     DISABLED = "disabled"  # its provider has no usable credentials
+    NOT_ALLOWED = "not_allowed"  # the caller's key does not allow the model
+    EXCLUDED = "excluded"  # the request itself left it out
+    CONTEXT_WINDOW = "context_window"  # input and output do not fit
+    OUTPUT_LIMIT = "output_limit"  # it cannot write as much as the request asks for
+    NO_TEXT = "no_text"
+    NO_TOOLS = "no_tools"
+    NO_VISION = "no_vision"
+    NO_AUDIO = "no_audio"
+    NO_PDF = "no_pdf"
+    NO_JSON_SCHEMA = "no_json_schema"
+    NO_REASONING = "no_reasoning"
+    NO_STREAMING = "no_streaming"
+    NO_EMBEDDINGS = "no_embeddings"
+    RESIDENCY = "residency"  # it does not run where the data has to stay
+    TIER_FLOOR = "tier_floor"  # its tier is below the lowest one allowed
+    UNPRICED = "unpriced"  # a cost limit holds, and nobody knows its price
+    MAX_COST = "max_cost"  # the request would cost more than it may
+    MAX_PRICE = "max_price"  # its price per token is above the ceiling
+    MAX_TTFT = "max_ttft"  # its first content is expected too late
+    BREAKER_OPEN = "breaker_open"  # it failed lately
+    THROTTLED = "throttled"  # its provider asked for a pause
+    BUDGET = "budget"  # the budget that would pay is used up
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,6 +51,7 @@ class Deployment:
     weight: float = 1.0
     quality: float | None = None
     header: bytes = b""  # the id as header text
+    residency: frozenset[str] = frozenset()  # where it runs, in the operator's words
 
 
 @dataclass(slots=True, frozen=True)
