@@ -1,10 +1,12 @@
 """The sections that choose: routes and rules."""
 
-import re
+from itertools import pairwise
+from math import ceil, floor, inf
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from config.patterns import compile_pattern
 from config.schema_base import Name, Names, Ratio, RetryOverrides, RouteTimeouts, Section, Usd
 
 Strategy = Literal["complexity", "cheapest", "fastest", "weighted", "ordered", "balanced", "learned"]
@@ -12,13 +14,12 @@ ResponseFormat = Literal["text", "json_object", "json_schema"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 ClockTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
-# RE2 syntax has neither: https://github.com/google/re2/wiki/Syntax
-_NOT_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(?:\(\?<?[=!]|\\[1-9])")
+# An empty keyword is in every text.
+Keyword = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
 
 
 def _check_pattern(pattern: str) -> str:
-    if _NOT_RE2.search(pattern):
-        raise ValueError("RE2 patterns have no look-around and no back-references")
+    compile_pattern(pattern)
     return pattern
 
 
@@ -62,6 +63,14 @@ class RouteConfig(Section):
     )
     pool: tuple[Name, ...] = Field(default=(), description="The models to choose from; for `ordered`, in this order.")
     default_tier: Name | None = Field(default=None, description="The tier where the classifier is not confident.")
+    cuts: tuple[Ratio, ...] | None = Field(
+        default=None,
+        description="For `complexity`: the scores between the tiers, one fewer than tiers, ascending. "
+        "`signalbox calibrate` finds them; the usual ones where left out.",
+    )
+    min_confidence: Ratio = Field(
+        default=0.55, description="For `complexity`: below this confidence the default tier is taken."
+    )
     fallbacks: tuple[Name, ...] = Field(
         default=(), description="Models tried after every other candidate, in this order."
     )
@@ -72,9 +81,24 @@ class RouteConfig(Section):
         min_length=1,
         description="For `learned`: the file made by `signalbox train`, relative to this file.",
     )
+    shadow_router_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="For `learned`: another router file, whose choices are counted and logged but not followed.",
+    )
     goal: GoalConfig | None = Field(default=None, description="For `learned`: what the choice aims for.")
     timeouts: RouteTimeouts | None = Field(default=None, description="Time limits of this route where they differ.")
     retry: RetryOverrides | None = Field(default=None, description="Retry settings of this route where they differ.")
+
+    @model_validator(mode="after")
+    def _check_cuts(self) -> Self:
+        if self.cuts is None:
+            return self
+        if self.tiers and len(self.cuts) != len(self.tiers) - 1:
+            raise ValueError(f"{len(self.tiers)} tiers need {len(self.tiers) - 1} cuts, not {len(self.cuts)}")
+        if any(low >= high for low, high in pairwise(self.cuts)):
+            raise ValueError("cuts ascend: each is above the one before")
+        return self
 
 
 class RangeConfig(Section):
@@ -89,11 +113,23 @@ class RangeConfig(Section):
     def _check_bounds(self) -> Self:
         if not self.model_fields_set:
             raise ValueError("a range needs one of gt, ge, lt, le")
-        lower = max((bound for bound in (self.gt, self.ge) if bound is not None), default=None)
-        upper = min((bound for bound in (self.lt, self.le) if bound is not None), default=None)
-        if lower is not None and upper is not None and lower > upper:
+        least, most = self.bounds()
+        if least > most:
             raise ValueError("no number is in this range: its lower bound is above its upper bound")
         return self
+
+    def bounds(self) -> tuple[int, float]:
+        """The least and the greatest whole number that is not negative and in the range; the latter may be inf."""
+        least = max(
+            0,
+            floor(self.gt) + 1 if self.gt is not None else 0,
+            ceil(self.ge) if self.ge is not None else 0,
+        )
+        most = min(
+            ceil(self.lt) - 1 if self.lt is not None else inf,
+            floor(self.le) if self.le is not None else inf,
+        )
+        return least, most
 
 
 class TimeOfDayConfig(Section):
@@ -103,6 +139,12 @@ class TimeOfDayConfig(Section):
     before: ClockTime | None = Field(default=None, description="Until this time, as `HH:MM`.")
     days: tuple[Weekday, ...] = Field(default=(), description="On these days only; every day where left out.")
     timezone: str = Field(default="UTC", description="The time zone of the above, as `Europe/Berlin`.")
+
+    @model_validator(mode="after")
+    def _check_time(self) -> Self:
+        if self.after is not None and self.after == self.before:
+            raise ValueError("'after' and 'before' are the same; leave both out for the whole day")
+        return self
 
 
 class WhenConfig(Section):
@@ -117,12 +159,12 @@ class WhenConfig(Section):
     response_format: ResponseFormat | None = Field(
         default=None, description="The response format that the request asks for."
     )
-    keywords_any: tuple[str, ...] | None = Field(
+    keywords_any: tuple[Keyword, ...] | None = Field(
         default=None,
         min_length=1,
         description="At least one of these is in the last user text, in any case of letters.",
     )
-    keywords_all: tuple[str, ...] | None = Field(
+    keywords_all: tuple[Keyword, ...] | None = Field(
         default=None, min_length=1, description="All of these are in the last user text, in any case of letters."
     )
     regex: Annotated[str, Field(min_length=1), AfterValidator(_check_pattern)] | None = Field(

@@ -32,6 +32,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "pybreaker": ("policies/breaker.py",),
     "pydantic": ("config/*.py", "gateway/admin/*.py", "gateway/demo/*.py"),
     "pydantic_settings": ("config/settings.py",),
+    "re2": ("config/patterns.py",),
     "redis": ("policies/stores/*.py",),
     "rich": ("gateway/demo/*.py", "gateway/cli/*.py"),
     "starlette": ("gateway/admin/*.py",),
