@@ -3,7 +3,7 @@
 Every field carries a description: the reference documentation and the JSON Schema for editors are made from them.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
@@ -16,6 +16,7 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
 Usd = Annotated[float, Field(ge=0)]
 PositiveInt = Annotated[int, Field(gt=0)]
+Strategy = Literal["complexity", "cheapest", "fastest", "weighted", "ordered", "balanced", "learned"]
 
 
 class Section(BaseModel):

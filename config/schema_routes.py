@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from config.patterns import compile_pattern
-from config.schema_base import Name, Names, Ratio, RetryOverrides, RouteTimeouts, Section, Usd
+from config.schema_base import Name, Names, Ratio, RetryOverrides, RouteTimeouts, Section, Strategy, Usd
+from config.schema_experiments import CanaryConfig, ExperimentConfig, MirrorConfig
 
-Strategy = Literal["complexity", "cheapest", "fastest", "weighted", "ordered", "balanced", "learned"]
 ResponseFormat = Literal["text", "json_object", "json_schema"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 ClockTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
@@ -68,8 +68,9 @@ class RouteConfig(Section):
         description="For `complexity`: the scores between the tiers, one fewer than tiers, ascending. "
         "`signalbox calibrate` finds them; the usual ones where left out.",
     )
-    min_confidence: Ratio = Field(
-        default=0.55, description="For `complexity`: below this confidence the default tier is taken."
+    min_confidence: Ratio | None = Field(
+        default=None,
+        description="For `complexity`: below this confidence the default tier is taken; 0.55 where left out.",
     )
     fallbacks: tuple[Name, ...] = Field(
         default=(), description="Models tried after every other candidate, in this order."
@@ -89,6 +90,14 @@ class RouteConfig(Section):
     goal: GoalConfig | None = Field(default=None, description="For `learned`: what the choice aims for.")
     timeouts: RouteTimeouts | None = Field(default=None, description="Time limits of this route where they differ.")
     retry: RetryOverrides | None = Field(default=None, description="Retry settings of this route where they differ.")
+    sticky: bool | None = Field(
+        default=None,
+        description="Whether a conversation keeps its model until a move pays. Where left out: with `complexity`, "
+        "`balanced` and `learned`.",
+    )
+    canary: CanaryConfig | None = Field(default=None, description="A model that takes a share of the traffic.")
+    experiment: ExperimentConfig | None = Field(default=None, description="An A/B test of this route.")
+    mirror: MirrorConfig | None = Field(default=None, description="A model that gets copies of requests.")
 
     @model_validator(mode="after")
     def _check_cuts(self) -> Self:
@@ -171,7 +180,9 @@ class WhenConfig(Section):
         default=None, description="A pattern (RE2 syntax) found in the last user text."
     )
     headers: dict[Name, str] | None = Field(
-        default=None, description="Request headers and their values; `*` means that the header is there at all."
+        default=None,
+        min_length=1,
+        description="Request headers and their values; `*` means that the header is there at all.",
     )
     tags: Names | None = Field(
         default=None, description="The request has at least one of these tags (`x-signalbox-tags`)."
@@ -184,7 +195,7 @@ class RuleConfig(Section):
     """The first rule whose conditions hold decides, before any strategy."""
 
     name: Name | None = Field(
-        default=None, description="How the rule is called in explanations; its number where left out."
+        default=None, description="How the rule is called in explanations; its place, as `rules[0]`, where left out."
     )
     when: WhenConfig = Field(description="The conditions; all must hold.")
     use: Name | None = Field(default=None, description="The model or route to use.")
