@@ -3,7 +3,9 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from config.crosscheck_routes import check_routes, check_rules
+from config.crosscheck_experiments import check_experiments
+from config.crosscheck_routes import check_routes
+from config.crosscheck_rules import check_rules
 from config.findings import Finding, Path, nearest, suggestion
 from config.schema import Config, ProviderConfig
 
@@ -44,6 +46,7 @@ def check(
     yield from _check_models(config, names)
     yield from _check_disabled(config, disabled)
     yield from check_routes(config, names)
+    yield from check_experiments(config, names)
     yield from check_rules(config, names)
     yield from _check_budgets(config, names)
     yield from _check_limits(config)

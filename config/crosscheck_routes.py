@@ -1,19 +1,22 @@
-"""Checks of routes and rules against the models, tiers and keys they name."""
+"""Checks of routes against the models and tiers they name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Protocol
 
 from config.findings import Finding, Path, suggestion
 from config.schema import Config
-from config.schema_routes import RouteConfig, RuleConfig
+from config.schema_routes import RouteConfig
 
 # What a strategy needs, and which settings have no meaning for the others.
 _TIERED = "complexity"
 _ONLY_FOR = {
     "tiers": "complexity",
     "default_tier": "complexity",
+    "cuts": "complexity",
+    "min_confidence": "complexity",
     "weights": "balanced",
     "router_file": "learned",
+    "shadow_router_file": "learned",
     "goal": "learned",
 }
 
@@ -37,7 +40,8 @@ def check_routes(config: Config, names: Names) -> Iterator[Finding]:
     """Routes against models and tiers."""
     for name, route in config.routes.items():
         path: Path = ("routes", name)
-        yield from _check_needs(route, path)
+        by_rules = {rule.strategy for rule in config.rules if rule.when.route is None or name in rule.when.route}
+        yield from _check_needs(route, path, {route.strategy, *by_rules})
         for place, model in _listed(route):
             if model not in names.models:
                 yield _no_model(model, (*path, *place), names)
@@ -47,31 +51,8 @@ def check_routes(config: Config, names: Names) -> Iterator[Finding]:
             yield Finding("error", "unknown-tier", message, (*path, "default_tier"), hint=hint)
 
 
-def check_rules(config: Config, names: Names) -> Iterator[Finding]:
-    """Rules against models, routes, tiers and keys."""
-    for index, rule in enumerate(config.rules):
-        path: Path = ("rules", index)
-        if rule.use is not None and not names.can_be_asked(rule.use):
-            hint = suggestion(rule.use, names.callable, "models")
-            message = f"There is no model or route '{rule.use}'."
-            yield Finding("error", "unknown-model", message, (*path, "use"), hint=hint)
-        for key in rule.when.key or ():
-            if key not in names.keys:
-                hint = suggestion(key, names.keys, "keys")
-                yield Finding(
-                    "error", "unknown-key-name", f"There is no key '{key}'.", (*path, "when", "key"), hint=hint
-                )
-        for route in rule.when.route or ():
-            if route not in names.routes:
-                hint = suggestion(route, names.routes, "routes")
-                yield Finding(
-                    "error", "unknown-route", f"There is no route '{route}'.", (*path, "when", "route"), hint=hint
-                )
-        yield from _check_tier(config, names, rule, path)
-        yield from _check_timezone(rule, path)
-
-
-def _check_needs(route: RouteConfig, path: Path) -> Iterator[Finding]:
+def _check_needs(route: RouteConfig, path: Path, strategies: Set[str | None]) -> Iterator[Finding]:
+    """`strategies` are the route's own and those that rules may set instead."""
     if route.strategy == _TIERED and not route.tiers:
         message = f"{path[0]}.{path[1]} needs 'tiers': the strategy 'complexity' chooses between them."
         yield Finding("error", "missing-key", message, path, "key", hint="tiers: {simple: [...], complex: [...]}")
@@ -82,7 +63,7 @@ def _check_needs(route: RouteConfig, path: Path) -> Iterator[Finding]:
         message = f"{path[0]}.{path[1]} needs 'router_file': what the strategy 'learned' has learned."
         yield Finding("error", "missing-key", message, path, "key", hint="Make one with 'signalbox train'.")
     for key, strategy in _ONLY_FOR.items():
-        if key in route.model_fields_set and route.strategy != strategy:
+        if key in route.model_fields_set and strategy not in strategies:
             message = f"'{key}' has no effect with the strategy '{route.strategy}'."
             yield Finding("warning", "unused-key", message, (*path, key), "key", hint=f"It belongs to '{strategy}'.")
     if route.strategy == _TIERED and "pool" in route.model_fields_set:
@@ -104,37 +85,3 @@ def _no_model(name: str, path: Path, names: Names) -> Finding:
     return Finding(
         "error", "unknown-model", f"There is no model '{name}'.", path, hint=suggestion(name, names.models, "models")
     )
-
-
-def _check_tier(config: Config, names: Names, rule: RuleConfig, path: Path) -> Iterator[Finding]:
-    if rule.tier is None:
-        return
-    if not names.routes <= config.routes.keys() or not set(rule.when.route or ()) <= names.routes:
-        return  # a route that could not be read may have the tier, and one that does not exist was reported
-    routes = {
-        name: route for name, route in config.routes.items() if rule.when.route is None or name in rule.when.route
-    }
-    tiers = {tier for route in routes.values() for tier in route.tiers}
-    if rule.tier not in tiers:
-        where = f"Route '{rule.when.route[0]}' has" if rule.when.route is not None else "No route has"
-        no = "no " if rule.when.route is not None else ""
-        message = f"{where} {no or 'a '}tier '{rule.tier}'."
-        yield Finding("error", "unknown-tier", message, (*path, "tier"), hint=suggestion(rule.tier, tiers))
-
-
-def _check_timezone(rule: RuleConfig, path: Path) -> Iterator[Finding]:
-    if rule.when.time is None or rule.when.time.timezone == "UTC":
-        return
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only for rules about time
-
-    try:
-        ZoneInfo(rule.when.time.timezone)
-    except (KeyError, ValueError, OSError):
-        message = f"There is no time zone '{rule.when.time.timezone}'."
-        yield Finding(
-            "error",
-            "unknown-timezone",
-            message,
-            (*path, "when", "time", "timezone"),
-            hint="Write it as 'Europe/Berlin'.",
-        )

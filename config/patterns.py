@@ -42,7 +42,7 @@ def compile_pattern(pattern: str) -> Pattern:
     try:
         compiled = re2.compile(pattern.encode(), options)
     except re2.error as error:
-        raise ValueError(f"RE2 says: {_reason(error)}") from None
+        raise ValueError(f"RE2 refuses the pattern: {_reason(error)}") from None
     if compiled.programsize > MAX_PROGRAM_STEPS:
         raise ValueError(
             f"the pattern is too large: {compiled.programsize} steps, at most {MAX_PROGRAM_STEPS} are allowed"

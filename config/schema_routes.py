@@ -10,6 +10,9 @@ from config.patterns import compile_pattern
 from config.schema_base import Name, Names, Ratio, RetryOverrides, RouteTimeouts, Section, Strategy, Usd
 from config.schema_experiments import CanaryConfig, ExperimentConfig, MirrorConfig
 
+Relaxable = Literal[
+    "max_cost_usd", "max_ttft_s", "max_input_usd_per_mtok", "max_output_usd_per_mtok", "residency", "min_tier"
+]
 ResponseFormat = Literal["text", "json_object", "json_schema"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 ClockTime = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
@@ -38,11 +41,26 @@ class WeightsConfig(Section):
 
 
 class ConstraintsConfig(Section):
-    """What a candidate must meet; never traded against anything."""
+    """What a candidate must meet; never traded against anything, and given up only as `relax` says."""
 
     max_cost_usd: Usd | None = Field(default=None, description="Most a request may be expected to cost, in US dollars.")
     max_ttft_s: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Longest expected time to first content, in seconds."
+    )
+    max_input_usd_per_mtok: Usd | None = Field(
+        default=None, description="Highest price of a million input tokens, in US dollars."
+    )
+    max_output_usd_per_mtok: Usd | None = Field(
+        default=None, description="Highest price of a million output tokens, in US dollars."
+    )
+    residency: Names | None = Field(
+        default=None,
+        description="Where data may be processed: every place in a candidate's `residency` must be one of these.",
+    )
+    min_tier: Name | None = Field(default=None, description="For `complexity`: the lowest tier that may answer.")
+    relax: tuple[Relaxable, ...] = Field(
+        default=(),
+        description="Which of the above are given up, in this order, where no candidate meets them all.",
     )
 
 

@@ -27,6 +27,7 @@ _LABELLED = re.compile(
     re.IGNORECASE,
 )
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+_WITHOUT_SECRETS = ("policies", "routes", "models", "limits", "budgets")
 _MIN_MASKED_CHARS = 6
 _MASK = "*"
 _CONTEXT_CHARS = 1000
@@ -98,7 +99,9 @@ def _secret_nodes(node: Node, path: Path) -> Iterator[tuple[Path, Node]]:
 
 
 def _is_secret(path: Path, node: Node) -> bool:
-    if not path or path[0] in ("rules", "policies", "routes", "models", "limits", "budgets") or is_reference(node.text):
+    if not path or path[0] in _WITHOUT_SECRETS or is_reference(node.text):
+        return False
+    if path[0] == "rules" and "headers" not in path:
         return False
     key = next((step for step in reversed(path) if isinstance(step, str)), "")
     if key == "sha256":

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from config.schema_routes import RuleConfig, Strategy
+from config.schema_routes import RuleConfig
 from routing.ask import Ask
 from routing.rule_conditions import Condition, conditions_of
 
@@ -18,7 +18,7 @@ class Rule:
     name: str
     use: str | None = None
     tier: str | None = None
-    strategy: Strategy | None = None
+    strategy: str | None = None
     routes: frozenset[str] | None = None
     models: frozenset[str] | None = None
     conditions: tuple[Condition, ...] = ()
