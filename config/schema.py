@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from config.schema_base import Name, PositiveInt, ProviderName, Ratio, Section, TimeoutOverrides, Usd
+from config.schema_base import Name, Names, PositiveInt, ProviderName, Ratio, Section, TimeoutOverrides, Usd
+from config.schema_feedback import FeedbackConfig
 from config.schema_policies import BudgetConfig, LimitConfig, PoliciesConfig
 from config.schema_routes import RouteConfig, RuleConfig
 
@@ -67,6 +68,9 @@ class ProviderConfig(Section):
     api_version: str | None = Field(
         default=None, min_length=1, description="The version of the provider's API, where the kind has one."
     )
+    residency: Names | None = Field(
+        default=None, description="Where the provider processes data, in words of your own: all places it may be."
+    )
 
     @property
     def extra(self) -> Mapping[str, Any]:
@@ -88,6 +92,9 @@ class DeploymentConfig(Section):
     )
     weight: Annotated[float, Field(ge=0)] = Field(
         default=1, description="Share of the traffic relative to the others; 0 stands behind all others."
+    )
+    residency: Names | None = Field(
+        default=None, description="Where this deployment processes data, instead of the provider's `residency`."
     )
 
 
@@ -140,6 +147,9 @@ class KeyConfig(Section):
     models: tuple[Name, ...] | None = Field(
         default=None, description="Models and routes the key may ask for; all of them where left out."
     )
+    candidates: Names | None = Field(
+        default=None, description="Models that routes may choose for this key; all where left out."
+    )
 
 
 class Config(Section):
@@ -163,3 +173,6 @@ class Config(Section):
     )
     limits: dict[Name, LimitConfig] = Field(default_factory=dict, description="Rate limits that keys refer to.")
     keys: tuple[KeyConfig, ...] = Field(default=(), description="Virtual keys; without any the gateway is open.")
+    feedback: FeedbackConfig | None = Field(
+        default=None, description="What callers say about answers, kept for training; nothing is where left out."
+    )
