@@ -93,6 +93,10 @@ class RouteConfig(Section):
     fallbacks: tuple[Name, ...] = Field(
         default=(), description="Models tried after every other candidate, in this order."
     )
+    preset: Literal["cheapest-acceptable", "balanced", "best"] | None = Field(
+        default=None,
+        description="For `balanced` and `learned`: weights and goal by what matters; `weights` and `goal` go before it.",
+    )
     weights: WeightsConfig | None = Field(default=None, description="For `balanced`: what counts how much.")
     constraints: ConstraintsConfig | None = Field(default=None, description="What every candidate must meet.")
     router_file: str | None = Field(
