@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from routing.decision import Deployment, Reason, Rejection
-from routing.window import IMPOSSIBLE, SURE, filled
+from routing.window import IMPOSSIBLE, SURE, Size
 
 if TYPE_CHECKING:
     from config.schema_routes import ConstraintsConfig
@@ -131,67 +131,61 @@ def screen(
 ) -> tuple[list[Deployment], list[Rejection]]:
     """Candidates in the given order, and the others with the reason. `expected` is asked only where a limit needs it.
 
-    A deployment that may be too small by an estimate is a candidate only where none is surely large enough.
+    A deployment that may be too small (by an estimate, or because its output limit is below the one asked for, which
+    some dialects then lower) is a candidate only where none is surely large enough.
     """
     good: list[Deployment] = []
-    doubtful: list[Deployment] = []
+    doubtful: list[tuple[Deployment, Reason]] = []
     rejections: list[Rejection] = []
-    is_estimated = limits.max_cost_nusd is not None or limits.max_ttft_s is not None
+    size = Size(ask)
+    is_free = limits is NO_LIMITS and ask.allowed is None
+    is_expecting = limits.max_cost_nusd is not None or limits.max_ttft_s is not None
     for deployment in deployments:
-        cost_nusd, ttft_s = expected(deployment) if is_estimated else (None, None)
-        reason = check(deployment, ask, limits, cost_nusd=cost_nusd, ttft_s=ttft_s)
-        if reason is not None:
-            rejections.append(Rejection(deployment, reason))
-        elif doubt(deployment, ask) is not None:
-            doubtful.append(deployment)
+        target = deployment.target
+        if not is_free or target.capabilities is not None:
+            cost_nusd, ttft_s = expected(deployment) if is_expecting else (None, None)
+            reason = check(deployment, ask, limits, cost_nusd=cost_nusd, ttft_s=ttft_s)
+            if reason is not None:
+                rejections.append(Rejection(deployment, reason))
+                continue
+        share = size.filled(target)
+        if share > IMPOSSIBLE:
+            rejections.append(Rejection(deployment, Reason.CONTEXT_WINDOW))
+        elif share > SURE:
+            doubtful.append((deployment, Reason.CONTEXT_WINDOW))
+        elif target.max_output_tokens is not None and (size.output_tokens or 0) > target.max_output_tokens:
+            doubtful.append((deployment, Reason.OUTPUT_LIMIT))
         else:
             good.append(deployment)
-    if not doubtful:
-        return good, rejections
-    if not good:
-        return doubtful, rejections
-    for deployment in doubtful:
-        reason = doubt(deployment, ask)
-        if reason is not None:
-            rejections.append(Rejection(deployment, reason))
+    if doubtful and not good:
+        return [deployment for deployment, _ in doubtful], rejections
+    rejections += [Rejection(deployment, reason) for deployment, reason in doubtful]
     return good, rejections
 
 
 def check(
     deployment: Deployment, ask: "Ask", limits: Limits, *, cost_nusd: int | None = None, ttft_s: float | None = None
 ) -> Reason | None:
-    """Why a deployment is no candidate; None where it is one. The cheapest questions come first.
+    """Why a deployment is no candidate whatever the size of the request; None where it is one. The cheapest questions
+    come first.
 
-    Unknown capabilities, windows and latencies rule nothing out; an unknown price does where a limit is about money.
+    Unknown capabilities and latencies rule nothing out; an unknown price does where a limit is about money.
     """
     if ask.allowed is not None and deployment.model not in ask.allowed:
         return Reason.NOT_ALLOWED
-    if limits is not NO_LIMITS:
-        reason = _against_place(deployment, limits)
-        if reason is not None:
-            return reason
+    reason = _against_place(deployment, limits) if limits is not NO_LIMITS else None
+    if reason is not None:
+        return reason
     able = deployment.target.capabilities
     if able is not None:
-        needed = ask.needs().capabilities
-        if not needed <= able:
-            return _LACKING[min(needed - able, key=_LACKING_ORDER.__getitem__)]
-    if limits is not NO_LIMITS:
-        reason = _against_price(deployment, ask, limits, cost_nusd)
-        if reason is not None:
-            return reason
-        if ttft_s is not None and limits.max_ttft_s is not None and ttft_s > limits.max_ttft_s:
-            return Reason.MAX_TTFT
-    return Reason.CONTEXT_WINDOW if filled(ask, deployment.target) > IMPOSSIBLE else None
-
-
-def doubt(deployment: Deployment, ask: "Ask") -> Reason | None:
-    """Why a deployment that passes `check` may be too small: the input is near its window by estimate, or its output
-    limit is below the one asked for (some dialects lower that to what the model can do).
-    """
-    target = deployment.target
-    if target.max_output_tokens is not None and (ask.max_output_tokens() or 0) > target.max_output_tokens:
-        return Reason.OUTPUT_LIMIT
-    return Reason.CONTEXT_WINDOW if filled(ask, target) > SURE else None
+        lacking = ask.needs().capabilities - able
+        if lacking:
+            return next(reason for name, reason in _LACKING.items() if name in lacking)
+    if limits is NO_LIMITS:
+        return None
+    if ttft_s is not None and limits.max_ttft_s is not None and ttft_s > limits.max_ttft_s:
+        return Reason.MAX_TTFT
+    return _against_price(deployment, ask, limits, cost_nusd)
 
 
 # What capabilities lack, the most telling first: who sends an image is told of the image, not of streaming.
@@ -206,7 +200,6 @@ _LACKING: Mapping[str, Reason] = {
     "text": Reason.NO_TEXT,
     "streaming": Reason.NO_STREAMING,
 }
-_LACKING_ORDER = {name: place for place, name in enumerate(_LACKING)}
 
 
 def _against_place(deployment: Deployment, limits: Limits) -> Reason | None:
@@ -222,26 +215,21 @@ def _against_place(deployment: Deployment, limits: Limits) -> Reason | None:
 
 
 def _against_price(deployment: Deployment, ask: "Ask", limits: Limits, cost_nusd: int | None) -> Reason | None:
-    most_in, most_out, most_per_call = (
-        limits.max_input_nusd_per_mtok,
-        limits.max_output_nusd_per_mtok,
-        limits.max_request_nusd,
-    )
-    has_ceiling = most_in is not None or most_out is not None or most_per_call is not None
+    ceilings = limits.max_input_nusd_per_mtok, limits.max_output_nusd_per_mtok, limits.max_request_nusd
+    most = limits.max_cost_nusd
+    has_ceiling = ceilings != _NO_CEILINGS
     price = deployment.price
     if price is None:
-        return Reason.UNPRICED if has_ceiling or limits.max_cost_nusd is not None else None
+        return Reason.UNPRICED if has_ceiling or most is not None else None
     if has_ceiling:
         rates = _rates(price, ask)
-        if (
-            (most_in is not None and rates.input > most_in)
-            or (most_out is not None and rates.output > most_out)
-            or (most_per_call is not None and price.request_nusd > most_per_call)
-        ):
+        charged = rates.input, rates.output, price.request_nusd
+        if any(ceiling is not None and rate > ceiling for rate, ceiling in zip(charged, ceilings, strict=True)):
             return Reason.MAX_PRICE
-    if limits.max_cost_nusd is not None and cost_nusd is not None and cost_nusd > limits.max_cost_nusd:
-        return Reason.MAX_COST
-    return None
+    return Reason.MAX_COST if most is not None and cost_nusd is not None and cost_nusd > most else None
+
+
+_NO_CEILINGS = (None, None, None)
 
 
 def _rates(price: "Price", ask: "Ask") -> "Rates":
