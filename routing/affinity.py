@@ -205,8 +205,8 @@ class Stay:
     """Where a conversation has been last, and since when. Times are seconds of the book's clock.
 
     `prefix_tokens` of its prompt are most likely in that deployment's prompt cache now. `turns` counts the answered
-    requests of the conversation wherever they went. `has_caching` is False once a request that should have found its
-    prompt in the cache did not.
+    requests of the conversation wherever they went, `moves` how often it changed places. `has_caching` is False once a
+    request that should have found its prompt in the cache did not.
     """
 
     model: str
@@ -216,6 +216,7 @@ class Stay:
     turns: int
     since_s: float
     last_s: float
+    moves: int = 0
     life_s: float = _FREE_LIFE_S
     has_caching: bool = True
 
@@ -255,13 +256,14 @@ class AffinityBook:
         before = self._stays.pop(session, None)
         if before is not None and now - before.last_s > self._ttl_s:
             before = None
-        is_new = before is None or before.deployment_id != deployment.id
-        stay = Stay(deployment.model, deployment.id, tier, 0, before.turns if before else 0, now, now)
-        if before is not None and not is_new:
-            stay = before
+        if before is not None and before.deployment_id == deployment.id:
+            stay, is_cold = before, now - before.last_s > before.life_s
             stay.tier = tier
-        stay.turns += 1
-        _note_cache(stay, deployment, usage, is_cold=is_new or now - stay.last_s > stay.life_s)
+            stay.turns += 1
+        else:
+            turns, moves = (before.turns, before.moves + 1) if before is not None else (0, 0)
+            stay, is_cold = Stay(deployment.model, deployment.id, tier, 0, turns + 1, now, now, moves), True
+        _note_cache(stay, deployment, usage, is_cold=is_cold)
         stay.last_s = now
         self._stays[session] = stay
         self._forget(now)
@@ -340,12 +342,13 @@ def option_for(
     return Option(deployment.id, quality, now, min(now, later))
 
 
-def turns_ahead_of(turns: int) -> float:
-    """Further requests to expect of a conversation that had `turns`: as many again, 1 to 8.
+def turns_ahead_of(stay: Stay) -> float:
+    """Further requests to expect at one place, 1 to 8: as many as there were, on average, at each place so far.
 
-    Lindy's law: where lengths follow a power law of exponent 2, the expected rest is the length so far.
+    For a conversation that never moved this is Lindy's law: where lengths follow a power law of exponent 2, the
+    expected rest is the length so far. One that went up and down before is not trusted to stay down for long.
     """
-    return min(MAX_TURNS_AHEAD, max(MIN_TURNS_AHEAD, float(turns)))
+    return min(MAX_TURNS_AHEAD, max(MIN_TURNS_AHEAD, stay.turns / (stay.moves + 1)))
 
 
 def stay_or_move(
@@ -360,7 +363,7 @@ def stay_or_move(
     """True: the conversation stays at `current`. False: it goes to `proposed`, what the strategy would choose anew.
 
     `current` is None where the stay's deployment is no candidate any more. `confidence` is the classifier's; None where
-    the strategy predicts quality instead. `turns_ahead` defaults to what the stay's length tells.
+    the strategy predicts quality instead. `turns_ahead` defaults to what the stay tells.
     """
     if current is None:
         return False
@@ -370,7 +373,7 @@ def stay_or_move(
         return True
     if proposed.quality - current.quality >= MIN_GAIN:
         return False
-    return not is_repaid(proposed, current, turns_ahead_of(stay.turns) if turns_ahead is None else turns_ahead)
+    return not is_repaid(proposed, current, turns_ahead_of(stay) if turns_ahead is None else turns_ahead)
 
 
 def is_repaid(proposed: Option, current: Option, turns_ahead: float) -> bool:

@@ -119,7 +119,7 @@ def arm_of(arms: Sequence[_Arm], unit: bytes) -> _Arm:
     return best
 
 
-def compile_experiments(route: str, config: RouteConfig) -> Experiments | None:
+def experiments_of(route: str, config: RouteConfig) -> Experiments | None:
     """What a route tries out; None where that is nothing."""
     canary = config.canary if config.canary is not None and config.canary.share > 0 else None
     if canary is None and config.experiment is None and config.mirror is None:
