@@ -31,8 +31,6 @@ def compile_pattern(pattern: str) -> Pattern:
     """
     if len(pattern) > MAX_PATTERN_CHARS:
         raise ValueError(f"a pattern has at most {MAX_PATTERN_CHARS} characters, this one has {len(pattern)}")
-    if _NOT_RE2.search(pattern):
-        raise ValueError("RE2 patterns have no look-around and no back-references")
     import re2  # noqa: PLC0415 - only for rules with a pattern
 
     options = re2.Options()
@@ -42,7 +40,7 @@ def compile_pattern(pattern: str) -> Pattern:
     try:
         compiled = re2.compile(pattern.encode(), options)
     except re2.error as error:
-        raise ValueError(f"RE2 refuses the pattern: {_reason(error)}") from None
+        raise ValueError(_reason(error, pattern)) from None
     if compiled.programsize > MAX_PROGRAM_STEPS:
         raise ValueError(
             f"the pattern is too large: {compiled.programsize} steps, at most {MAX_PROGRAM_STEPS} are allowed"
@@ -50,6 +48,8 @@ def compile_pattern(pattern: str) -> Pattern:
     return cast(Pattern, compiled)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, pattern: str) -> str:
+    if _NOT_RE2.search(pattern):
+        return "RE2 patterns have no look-around and no back-references"
     reason = error.args[0] if error.args else ""
-    return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+    return f"RE2 refuses the pattern: {reason.decode('utf-8', 'replace') if isinstance(reason, bytes) else reason}"
