@@ -80,8 +80,8 @@ def _check_headers(headers: Mapping[str, str], path: Path) -> Iterator[Finding]:
             hint = "A header's name has letters, digits and hyphens."
             yield Finding("error", "bad-name", f"'{name}' is no name of a header.", place, "key", hint=hint)
         elif not value.isascii() or not value.isprintable() or value != value.strip():
-            message = "No header can have this value: it is printable ASCII without blanks around it."
-            yield Finding("error", "invalid-value", message, place, hint="'*' means that the header is there at all.")
+            message = "No header has this value: values are printable ASCII without blanks around them."
+            yield Finding("error", "invalid-value", message, place)
         if lower in seen:
             message = f"The header '{name}' is here twice; its name has no case."
             yield Finding("error", "duplicate-header", message, place, "key", hint="Keep one of them.")
@@ -112,7 +112,7 @@ def _check_action(config: Config, rule: RuleConfig, path: Path) -> Iterator[Find
         yield Finding("error", "never-matches", message, (*path, "when"), "key", hint="To go to a model, write 'use'.")
         return
     if rule.when.route is not None and not routes:
-        message = "This rule never matches: no name is in its 'route' and its 'model'."
+        message = "This rule never matches: no name is both in 'route' and in 'model'."
         yield Finding("error", "never-matches", message, (*path, "when"), "key", hint="Give one of the two.")
     if rule.tier is not None:
         yield from _check_tier(rule, rule.tier, routes, path)

@@ -29,7 +29,10 @@ _NEEDS_WHOLE_ENTRY = (
     "empty-limit",
     "model-disabled",
     "route-disabled",
+    "never-matches",
 )
+# What is said of entries by comparison with others, and by their numbers.
+_NEEDS_WHOLE_SECTION = ("unreachable-rule", "duplicate-name")
 # Where a name is looked up: nothing can be said about it when that section could not be read.
 _REFERS_TO = {
     "unknown-provider": ("providers",),
@@ -167,6 +170,7 @@ def _worth_saying(findings: Iterable[Finding], validated: Validated) -> Iterator
         path = validated.original(finding.path) if finding.path is not None else None
         is_known = path is not None and path in validated.wrong
         is_vague = path is not None and finding.code in _NEEDS_WHOLE_ENTRY and not validated.is_whole(path)
+        is_vague |= finding.code in _NEEDS_WHOLE_SECTION and not validated.is_whole_section(path)
         if not is_known and not is_vague:
             yield replace(finding, path=path)
 

@@ -146,7 +146,7 @@ class RangeConfig(Section):
             raise ValueError("a range needs one of gt, ge, lt, le")
         least, most = self.bounds()
         if least > most:
-            raise ValueError("no number is in this range: its lower bound is above its upper bound")
+            raise ValueError("no whole number is in this range")
         return self
 
     def bounds(self) -> tuple[int, float]:

@@ -56,6 +56,10 @@ class Validated:
         """Whether nothing was found against the entry (`models.x`) that a path is in."""
         return path[:2] not in self._broken
 
+    def is_whole_section(self, path: Path | None) -> bool:
+        """Whether nothing was found against any entry of the section that a path is in."""
+        return path is None or all(broken[:1] != path[:1] for broken in self._broken)
+
 
 def validate(expanded: Expanded, root: Node) -> Validated:
     """Validate, and leave out what does not fit until the rest does."""

@@ -211,5 +211,5 @@ def test_bounds_of_whole_numbers(bounds: dict[str, float], least: int, most: flo
 
 @pytest.mark.parametrize("bounds", [{"gt": 5, "lt": 6}, {"lt": 0}, {"gt": 5, "lt": 5}, {"ge": 5.2, "le": 5.8}])
 def test_a_range_without_a_whole_number_is_refused(bounds: dict[str, float]) -> None:
-    with pytest.raises(ValidationError, match="no number is in this range"):
+    with pytest.raises(ValidationError, match="no whole number is in this range"):
         WhenConfig.model_validate({"input_tokens": bounds})
