@@ -1,9 +1,12 @@
 """Our own "no", in OpenAI's error shape: what is wrong, where, and what to do next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from policies.outcome import Refusal
 from providers.base import error_object
+from routing.constraints import NoCandidateError
+from routing.decision import Reason
 
 _RETRY = (b"x-should-retry", b"false")
 
@@ -84,8 +87,99 @@ def unknown_model(model: str, near: Sequence[str]) -> RefusedError:
     hint = "GET /v1/models lists the names; 'provider/model' reaches any model of a configured provider."
     if near:
         hint = f"Did you mean {' or '.join(repr(name) for name in near)}? " + hint
-    shown = model if len(model) <= 128 else model[:128] + "..."
-    return _refused("model_not_found", 404, f"The model '{shown}' does not exist.", param="model", hint=hint)
+    return _refused("model_not_found", 404, f"The model '{_shown(model)}' does not exist.", param="model", hint=hint)
+
+
+@dataclass(slots=True, frozen=True)
+class _Nothing:
+    """What is said where every candidate fell to one reason, mainly."""
+
+    code: str
+    message: str
+    hint: str
+    status: int = 400
+    param: str | None = None
+
+
+_ASK_LESS = "Ask for a model or route whose candidates can, or leave it out."
+_OPERATOR = "The operator of this gateway set the limit; GET /v1/models lists other names to ask for."
+_LATER = "Try again in a moment."
+_NOTHING: Mapping[Reason, _Nothing] = {
+    Reason.DISABLED: _Nothing(
+        "no_candidate", "every provider of it is off", "Tell the operator: GET /readyz says why.", 503
+    ),
+    Reason.NOT_ALLOWED: _Nothing(
+        "model_not_allowed",
+        "this key may use none of its models",
+        "GET /v1/models lists what it may use.",
+        403,
+        "model",
+    ),
+    Reason.EXCLUDED: _Nothing(
+        "no_candidate",
+        "the request itself excludes every provider of it",
+        "'provider.only', 'provider.ignore' and 'provider.order' take the names of this gateway's providers.",
+        param="provider",
+    ),
+    # OpenAI's code and words: libraries look for them before they shorten a conversation.
+    Reason.CONTEXT_WINDOW: _Nothing(
+        "context_length_exceeded",
+        "input and output together are longer than its maximum context length",
+        "Shorten the conversation, or ask for less output.",
+        param="messages",
+    ),
+    Reason.OUTPUT_LIMIT: _Nothing(
+        "output_limit_exceeded", "it cannot write that much", "Ask for less output.", param="max_tokens"
+    ),
+    Reason.NO_TEXT: _Nothing("unsupported_text", "it does not answer with text", _ASK_LESS, param="model"),
+    Reason.NO_TOOLS: _Nothing("unsupported_tools", "it cannot call tools", _ASK_LESS, param="tools"),
+    Reason.NO_VISION: _Nothing("unsupported_vision", "it cannot see images", _ASK_LESS, param="messages"),
+    Reason.NO_AUDIO: _Nothing("unsupported_audio", "it cannot hear or speak", _ASK_LESS, param="messages"),
+    Reason.NO_PDF: _Nothing("unsupported_pdf", "it cannot read PDF files", _ASK_LESS, param="messages"),
+    Reason.NO_JSON_SCHEMA: _Nothing(
+        "unsupported_json_schema", "it cannot keep to a JSON schema", _ASK_LESS, param="response_format"
+    ),
+    Reason.NO_REASONING: _Nothing("unsupported_reasoning", "it does not reason", _ASK_LESS, param="reasoning_effort"),
+    Reason.NO_STREAMING: _Nothing("unsupported_streaming", "it cannot stream", _ASK_LESS, param="stream"),
+    Reason.NO_EMBEDDINGS: _Nothing("unsupported_embeddings", "it makes no embeddings", _ASK_LESS, param="model"),
+    Reason.RESIDENCY: _Nothing("no_candidate", "it runs nowhere where the data may go", _OPERATOR),
+    Reason.TIER_FLOOR: _Nothing("no_candidate", "all of it is below the lowest tier that may answer", _OPERATOR),
+    Reason.UNPRICED: _Nothing(
+        "no_candidate", "a limit on cost holds, and its price is not known", "Tell the operator: 'price' declares it."
+    ),
+    Reason.MAX_COST: _Nothing(
+        "no_candidate", "the request is expected to cost more than it may", "Shorten it, or raise the limit on cost."
+    ),
+    Reason.MAX_PRICE: _Nothing("no_candidate", "its price per token is above the limit", "Raise the limit on price."),
+    Reason.MAX_TTFT: _Nothing("no_candidate", "it is expected to answer too late", _LATER, 503),
+    Reason.BREAKER_OPEN: _Nothing("no_candidate", "all that could answer failed lately", _LATER, 503),
+    Reason.THROTTLED: _Nothing("no_candidate", "its providers asked for a pause", _LATER, 429),
+    Reason.BUDGET: _Nothing(
+        "insufficient_quota", "the budget that would pay is used up", "Tell the operator of this gateway.", 429
+    ),
+}
+_PASSING = frozenset({Reason.MAX_TTFT, Reason.BREAKER_OPEN, Reason.THROTTLED})
+
+
+def no_candidate(name: str, error: NoCandidateError) -> RefusedError:
+    """400, 403, 429 or 503: nothing that `name` stands for can take the request. `constraint` in the error names what
+    stands against it, `rejected` counts all reasons.
+    """
+    said = _NOTHING[error.main]
+    shown = error_object(
+        f"'{_shown(name)}' cannot take this request: {said.message}. {said.hint}",
+        "overloaded_error" if error.main in _PASSING else "invalid_request_error",
+        said.param,
+        said.code,
+    )
+    shown |= {"hint": said.hint, "constraint": error.main.value}
+    shown["rejected"] = {reason.value: count for reason, count in sorted(error.reasons.items())}
+    headers = [(b"x-should-retry", b"true"), (b"retry-after", b"1")] if error.main in _PASSING else [_RETRY]
+    return RefusedError(said.code, Refusal(said.status, shown, headers))
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= 128 else name[:128] + "..."
 
 
 def bad_json(reason: str) -> RefusedError:
@@ -179,6 +273,37 @@ def shutting_down() -> RefusedError:
             error_object("The gateway is shutting down.", "overloaded_error", None, "shutting_down"),
             [(b"connection", b"close"), (b"x-should-retry", b"true"), (b"retry-after", b"1")],
         ),
+    )
+
+
+def feedback_off() -> RefusedError:
+    """404: nothing is recorded here."""
+    return _refused(
+        "feedback_off",
+        404,
+        "This gateway keeps no feedback.",
+        hint="The section 'feedback: {file: ./feedback.jsonl}' of its configuration switches it on.",
+    )
+
+
+def unknown_request(request_id: str) -> RefusedError:
+    """404: no request of this key, or one from too long ago."""
+    return _refused(
+        "request_not_found",
+        404,
+        f"There is no answered request '{request_id[:128]}' of this key that can be scored.",
+        param="request_id",
+        hint="Take the x-request-id of the answer, with the same key, at the same gateway process.",
+    )
+
+
+def feedback_lost() -> RefusedError:
+    """500: the file of the feedback cannot be written."""
+    return _refused(
+        "feedback_not_written",
+        500,
+        "The score could not be written. The gateway's log says why.",
+        type_="internal_error",
     )
 
 

@@ -23,8 +23,10 @@ from gateway.telemetry.metrics import Metrics
 from gateway.wire import refusals
 from policies.verdicts import VERDICTS
 from providers import registry
-from providers.base import Cause, ErrorKind
+from providers.base import Cause, ErrorKind, Target
 from providers.catalog import Vendor, vendors
+from routing.constraints import NoCandidateError
+from routing.decision import Deployment, Reason, Rejection
 from tests.docs.figures import RESULTS, figures
 from tests.docs.pages import Page, pages
 from tests.docs.tables import code, table
@@ -222,7 +224,7 @@ def refusal_list() -> str:
     rows: dict[str, list[str]] = {}
     for _, make in inspect.getmembers(refusals, inspect.isfunction):
         parameters = inspect.signature(make).parameters
-        if make.__module__ != refusals.__name__ or make.__name__.startswith("_"):
+        if make.__module__ != refusals.__name__ or make.__name__.startswith("_") or make is refusals.no_candidate:
             continue
         for changes in ({}, {"missing": True}) if "missing" in parameters else ({},):
             error = make(**{name: _some(one) for name, one in parameters.items() if name not in changes} | changes)
@@ -232,6 +234,17 @@ def refusal_list() -> str:
             words = words[:1].upper() + words[1:]
             rows[error.reason] = [f"`{error.reason}`", status.strip(" ."), f"`{advice}`" if advice else "", words]
     return table(("reason = `code`", "status", "`x-should-retry`", ""), (rows[key] for key in sorted(rows)))
+
+
+def no_candidates() -> str:
+    sim = Deployment("sim/m", "sim/m", "m", "sim", Target("m"), None)
+    rows = []
+    for reason in Reason:
+        refusal = refusals.no_candidate("m", NoCandidateError([Rejection(sim, reason)])).refusal
+        said = refusal.error["message"].partition(": ")[2].partition(". ")[0]
+        advice = dict(refusal.headers)[b"x-should-retry"].decode()
+        rows.append([code([reason.value]), code([refusal.error["code"]]), str(refusal.status), code([advice]), said])
+    return table(("`constraint`", "`code`", "status", "`x-should-retry`", "of the name asked for"), rows)
 
 
 def _some(parameter: inspect.Parameter) -> Any:
@@ -311,6 +324,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "endpoints": endpoint_list,
     "commands": commands,
     "refusals": refusal_list,
+    "no-candidates": no_candidates,
     "verdicts": verdicts,
     "causes": causes,
     "catalog": catalog,
