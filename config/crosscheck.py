@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from config.crosscheck_constraints import check_constraints
 from config.crosscheck_experiments import check_experiments
 from config.crosscheck_routes import check_routes
 from config.crosscheck_rules import check_rules
@@ -46,6 +47,7 @@ def check(
     yield from _check_models(config, names)
     yield from _check_disabled(config, disabled)
     yield from check_routes(config, names)
+    yield from check_constraints(config, names)
     yield from check_experiments(config, names)
     yield from check_rules(config, names)
     yield from _check_budgets(config, names)
