@@ -17,9 +17,9 @@ from routing.ask import Ask
 _MAX_USER = 512
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Assignment:
-    """What was drawn for one request.
+    """What was drawn for one request. A value: it is never changed once made. (Freezing it would cost a microsecond.)
 
     `arm` is the experiment's arm; at most one of `use` (a model or route that answers instead) and `strategy` (instead
     of the route's) says what it means. `canary` is the model to try first. `mirror` is the model that gets a copy, if
@@ -144,13 +144,16 @@ def _make(experiment: str, name: str, arm: ArmConfig) -> _Arm:
 
 
 def _salt(*names: str) -> bytes:
-    """A key for `_share`; names have no control characters, so a NUL between them keeps them apart."""
+    """What tells one drawing from another. Names have no control characters, so a NUL keeps them apart."""
     return blake2b("\0".join(names).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _share(salt: bytes, unit: bytes) -> float:
-    """A number in [0, 1) that is always the same for the same unit and evenly spread over units."""
-    digest = blake2b(unit, digest_size=8, key=salt).digest()
+    """A number in [0, 1) that is always the same for the same unit and evenly spread over units.
+
+    All salts have one length, so that no two pairs of salt and unit make the same bytes.
+    """
+    digest = blake2b(salt + unit, digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) * 2.0**-53
 
 

@@ -81,7 +81,7 @@ def test_the_order_of_the_arms_does_not_matter():
 
 def test_known_units_are_where_they_were_when_this_was_written():
     found = arms(compiled(**experiment(control=0.5, cheap=0.5)), sessions(12))
-    assert " ".join(found) == ("cheap control cheap control cheap cheap control control cheap cheap control control")
+    assert " ".join(found) == ("cheap cheap cheap cheap control control cheap cheap cheap control control control")
 
 
 def test_another_experiment_deals_anew():
