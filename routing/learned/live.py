@@ -125,21 +125,24 @@ def successor(before: LiveRouter | None, new: LiveRouter, *, is_guarded: bool = 
     `before`. There are no graded rows here to compare them on, so each is judged by the report in its file; `signalbox
     train` compares on the rows themselves before it writes one.
     """
-    if before is None or not before.is_ready:
+    running = before if before is not None and before.is_ready else None
+    if running is not None and new.version == running.version:
+        return replace(running, error=None)
+    objection = new.error if new.error is not None else _objection(running, new) if is_guarded else None
+    if objection is None:
         return new
-    if new.version == before.version and new.is_ready:
-        return replace(before, error=None)
-    objection = new.error if not new.is_ready else _objection(before, new) if is_guarded else None
-    return new if objection is None else replace(before, error=f"{objection}; {before.version} stays in use")
+    if running is None:
+        return LiveRouter.unusable(objection)
+    return replace(running, error=f"{objection}; {running.version} stays in use")
 
 
-def _objection(before: LiveRouter, new: LiveRouter) -> str | None:
+def _objection(before: LiveRouter | None, new: LiveRouter) -> str | None:
     if new.apgr is None or not new.rows:
         return "its report has no figures, so it may be worse"
     margin = _CHANCE / new.rows**0.5
     if new.classifier_apgr is not None and new.apgr < new.classifier_apgr - margin:
         return f"by its report it is worse than the classifier (APGR {new.apgr:.3f}, {new.classifier_apgr:.3f})"
-    if before.apgr is not None and new.apgr < before.apgr - margin:
+    if before is not None and before.apgr is not None and new.apgr < before.apgr - margin:
         return f"by its report it is worse than the one in use (APGR {new.apgr:.3f}, {before.apgr:.3f})"
     return None
 

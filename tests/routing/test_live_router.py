@@ -122,8 +122,15 @@ def test_a_file_worse_than_the_classifier_is_not_taken_over():
 def test_chance_is_no_reason_and_neither_is_a_first_file():
     before, new = live(apgr=0.7, rows=100), live(apgr=0.69, rows=101)
     assert successor(before, new) is new
-    assert successor(None, live(apgr=0.1)).is_ready
+    assert successor(None, live(apgr=0.56)).is_ready
     assert successor(LiveRouter.unusable("there is none"), new) is new
+
+
+def test_a_first_file_has_to_be_better_than_no_file():
+    refused = successor(None, live(apgr=0.3))
+    assert not refused.is_ready
+    assert "worse than the classifier" in refused.error
+    assert successor(None, live(apgr=0.3), is_guarded=False).is_ready
 
 
 def test_what_works_again_is_told_no_longer():
