@@ -7,10 +7,6 @@ from config.findings import Finding, Path, dotted
 from config.schema import Config
 from config.schema_base import Section
 
-# Strategies that are known but not part of this version: their routes take candidates in the order given.
-INACTIVE_STRATEGIES = frozenset({"complexity", "cheapest", "fastest", "balanced", "learned"})
-
-
 def _policy(name: str) -> Callable[[Config], bool]:
     return lambda config: name in config.policies.model_fields_set
 
@@ -46,13 +42,6 @@ class Inactive:
 def inactive_sections(config: Config) -> list[Inactive]:
     """Every part of this configuration that is loaded but not active yet, in the order of the file's sections."""
     found = [
-        Inactive(
-            ("routes", name, "strategy"), f"Strategy '{route.strategy}' is not active yet: models are tried in order."
-        )
-        for name, route in config.routes.items()
-        if route.strategy in INACTIVE_STRATEGIES
-    ]
-    found += [
         Inactive(path, f"'{dotted(path)}' is loaded, but not active yet.")
         for path, is_used in _SECTIONS
         if is_used(config)
@@ -71,13 +60,6 @@ def inactive_sections(config: Config) -> list[Inactive]:
 
 def _inactive_keys(config: Config) -> Iterator[Path]:
     """Single keys that are given somewhere and have no effect."""
-    for name, model in config.models.items():
-        for key in ("capabilities", "quality"):
-            if getattr(model, key) is not None:
-                yield ("models", name, key)
-    for name, route in config.routes.items():
-        if route.constraints is not None:
-            yield ("routes", name, "constraints")
     for index, virtual_key in enumerate(config.keys):
         for key in ("budget", "limits"):
             if getattr(virtual_key, key) is not None:

@@ -1,33 +1,38 @@
 """From the loaded configuration to an immutable Runtime: all of the work that no request should have to do."""
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
+from pathlib import Path
 
 from config.load import Loaded
 from config.schema import Config, ModelConfig, ProviderConfig
 from config.schema_base import RouteTimeouts
 from config.schema_policies import TimeoutsConfig
-from config.schema_routes import RouteConfig
 from config.settings import Settings
 from gateway.exposure import open_to_the_world
+from gateway.feedback.keeper import FeedbackKeeper
 from gateway.options import check_ca_file, options_of
+from gateway.planning import Planner
+from gateway.router_files import RouterFiles
 from gateway.runtime import Caller, ListedModel, Runtime, Upstream
 from policies.timeouts import Timeouts
 from providers import pricing, registry
 from providers.base import ProviderOptions, Target
 from providers.pricing import Price
 from providers.transport import HttpTransport, Transport
-from routing.decision import Deployment, Reason, Rejection, header_text, summarise
-from routing.router import Plan, Router
-from routing.strategies.registry import Rank, strategies
-
-# What a route does until its own strategy is part of this version.
-_STAND_IN = "ordered"
+from routing.affinity import AffinityBook
+from routing.choice import World
+from routing.decision import Deployment, header_text
+from routing.latency import LatencyBook
+from routing.plan import Plan
+from routing.router import Router
+from routing.rules import compile_rules
 
 
 @dataclass(slots=True, frozen=True)
@@ -41,7 +46,9 @@ class Inputs:
 class Assembler:
     """Builds Runtimes. An upstream whose inputs did not change keeps its connections across reloads.
 
-    `now` is injected for prices that change by date, `rng` for weighted choices.
+    `now` is injected for prices that change by date, `rng` for choices by chance, `clock` (monotonic seconds) for what
+    routing learns from traffic: that is `world`, which outlives every Runtime. `folder` is what paths in the
+    configuration start from.
     """
 
     def __init__(
@@ -50,10 +57,15 @@ class Assembler:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: random.Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        folder: Path = Path(),
     ) -> None:
         self._settings = settings
         self._now = now
-        self._rng = rng if rng is not None else random.Random()  # noqa: S311 - load spreading, not a secret
+        rng = rng if rng is not None else random.Random()  # noqa: S311 - load spreading, not a secret
+        self.world = World(rng, LatencyBook(clock), AffinityBook(clock))
+        self.router_files = RouterFiles(folder)
+        self.feedback = FeedbackKeeper(folder, clock)
         self._upstreams: dict[str, tuple[Inputs, Upstream]] = {}
         self._started = int(now().timestamp())
         self.retired: list[Transport] = []  # what the Runtime before used and this one does not
@@ -78,12 +90,18 @@ class Assembler:
         connected = self._connected(config, loaded.disabled_providers)
         upstreams = {name: upstream for name, (_, upstream) in connected.items()}
         deployments = {name: self._deployments(config, name, model) for name, model in config.models.items()}
-        plans = self._plans(config, deployments, upstreams)
+        planner = Planner(config, deployments, upstreams, self.router_files.of(config))
         runtime = Runtime(
             version=version,
-            router=Router(plans, self._direct(config, upstreams), self._rng),
+            router=Router(
+                planner.plans(),
+                self._direct(config, upstreams, planner),
+                self.world,
+                rules=compile_rules(config.rules),
+                strategies=planner.plain,
+            ),
             upstreams=upstreams,
-            keys={key.sha256: Caller(key.name, _allowed(key.models)) for key in config.keys},
+            keys={key.sha256: Caller(key.name, _allowed(key.models), _allowed(key.candidates)) for key in config.keys},
             models=self._listed(config),
             max_attempts=config.policies.retry.max_attempts,
             max_body_bytes=self._settings.max_body_bytes,
@@ -93,6 +111,7 @@ class Assembler:
                 for name, route in config.routes.items()
                 if route.retry is not None and route.retry.max_attempts is not None
             },
+            feedback=self.feedback.book(config.feedback),
             notices=tuple(
                 f"provider '{name}' is off: {reason}" for name, reason in sorted(loaded.disabled_providers.items())
             ),
@@ -161,36 +180,22 @@ class Assembler:
             self.prices_until_s = min(self.prices_until_s, price.expires_at_s)
         return price
 
-    def _plans(
-        self, config: Config, deployments: Mapping[str, tuple[Deployment, ...]], upstreams: Mapping[str, Upstream]
-    ) -> dict[str, Plan]:
-        ranks = strategies()
-        plans = {}
-        for name, own in deployments.items():
-            plans[name] = _plan(name, "weighted", ranks["weighted"], [own], (), upstreams)
-        for name, route in config.routes.items():
-            models, tier = _candidates(route)
-            strategy = route.strategy if route.strategy in ranks else _STAND_IN
-            groups = [deployments[model] for model in models if model in deployments]
-            fallbacks = [deployments[model] for model in route.fallbacks if model in deployments]
-            plan = _plan(name, strategy, ranks[strategy], groups, fallbacks, upstreams, route=name, tier=tier)
-            plans[name] = plan
-        return plans
-
-    def _direct(self, config: Config, upstreams: Mapping[str, Upstream]) -> dict[str, Callable[[str], Deployment]]:
+    def _direct(
+        self, config: Config, upstreams: Mapping[str, Upstream], planner: Planner
+    ) -> dict[str, Callable[[str], Plan]]:
         """Names before the slash of `provider/model`: every provider, and a kind that exactly one provider has."""
         per_kind = Counter(config.providers[name].kind for name in upstreams)
-        direct: dict[str, Callable[[str], Deployment]] = {}
+        direct: dict[str, Callable[[str], Plan]] = {}
         for name in upstreams:
-            make = partial(self._direct_deployment, config, name)
+            make = partial(self._direct_plan, config, planner, name)
             kind = config.providers[name].kind
             if per_kind[kind] == 1:
                 direct.setdefault(kind, make)
             direct[name] = make
         return direct
 
-    def _direct_deployment(self, config: Config, provider: str, model: str) -> Deployment:
-        return self._deployment(config, provider, model, f"{provider}/{model}", None)
+    def _direct_plan(self, config: Config, planner: Planner, provider: str, model: str) -> Plan:
+        return planner.direct(self._deployment(config, provider, model, f"{provider}/{model}", None))
 
     def _listed(self, config: Config) -> dict[str, ListedModel]:
         listed = {
@@ -199,46 +204,6 @@ class Assembler:
         }
         listed.update({name: ListedModel(name, "signalbox", self._started) for name in config.routes})
         return listed
-
-
-def _plan(
-    name: str,
-    strategy: str,
-    rank: Rank,
-    groups: Iterable[tuple[Deployment, ...]],
-    fallbacks: Iterable[tuple[Deployment, ...]],
-    upstreams: Mapping[str, Upstream],
-    *,
-    route: str | None = None,
-    tier: str | None = None,
-) -> Plan:
-    """A plan without the deployments whose provider is off; those are kept as rejections."""
-    groups, fallbacks = list(groups), list(fallbacks)
-    usable = tuple(tuple(d for d in group if d.provider in upstreams) for group in groups)
-    last = tuple(d for group in fallbacks for d in group if d.provider in upstreams)
-    off = tuple(
-        Rejection(d, Reason.DISABLED) for group in (*groups, *fallbacks) for d in group if d.provider not in upstreams
-    )
-    return Plan(
-        name,
-        strategy,
-        rank,
-        tuple(group for group in usable if group),
-        last,
-        off,
-        route,
-        tier,
-        summarise(strategy, route, tier),
-    )
-
-
-def _candidates(route: RouteConfig) -> tuple[list[str], str | None]:
-    """The models of a route in order, and the tier they come from. Tiers other than the default one follow it."""
-    if not route.tiers:
-        return list(dict.fromkeys(route.pool)), None
-    tier = route.default_tier or next(iter(route.tiers))
-    others = [model for name, models in route.tiers.items() if name != tier for model in models]
-    return list(dict.fromkeys([*route.tiers[tier], *others])), tier
 
 
 def _inputs(name: str, provider: ProviderConfig, config: Config) -> Inputs:

@@ -25,6 +25,9 @@ MAX_REPLY_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
 _BYTES_PER_TOKEN = 4
 _ROUGH_TOKENS = 8
+# Output tokens from which on their number says something about the time that each takes.
+_TELLING_TOKENS = 16
+_DROPPED_SHOWN = 5
 _DONE = b"data: [DONE]\n\n"
 # After the terminal event the body ends at once; waiting a moment for that keeps the connection reusable.
 _AFTER_DONE_S = 1.0
@@ -54,11 +57,15 @@ class InterruptedStreamError(Exception):
 
 @dataclass(slots=True)
 class Limits:
-    """What the request may take: when it has to be over (loop time), the seconds given for it, and upstream calls."""
+    """What the request may take: when it has to be over (loop time), the seconds given for it, and upstream calls.
+
+    With `require_parameters` a candidate that cannot carry every parameter of the request is passed over.
+    """
 
     total_at: float
     total_s: float
     max_attempts: int
+    require_parameters: bool = False
 
 
 class AttemptEngine:
@@ -120,6 +127,8 @@ class _Run:
         "_clock",
         "_first_s",
         "_idle_s",
+        "_is_sent",
+        "_latency",
         "_loop",
         "_outcome",
         "_record",
@@ -149,6 +158,8 @@ class _Run:
         self._outcome = outcome
         self._request = outcome.request
         self._sink = sink
+        self._latency = engine._runtime.router.world.latency
+        self._is_sent = False
         self._record = Attempt(deployment, self._clock())
         outcome.attempts.append(self._record)
 
@@ -158,7 +169,12 @@ class _Run:
         try:
             call = upstream.provider.call(self._request, self._target)
             outcome.dropped = call.dropped
+            if call.dropped and limits.require_parameters:
+                what = ", ".join(call.dropped[:_DROPPED_SHOWN])
+                raise ProviderError(ErrorKind.CALLER, f"It has no such parameter: {what}.", cause=Cause.UNSUPPORTED)
             record.started = self._clock()  # translating is our time, not the provider's
+            self._latency.began(record.deployment.id)
+            self._is_sent = True
             watchdog = self._watchdog = Watchdog(self._loop, limits.total_at, limits.total_s)
             watchdog.limit(Cause.TTFT, self._first_s)
             with watchdog:
@@ -268,6 +284,26 @@ class _Run:
         price = record.deployment.price
         if record.usage is not None and price is not None:
             record.cost_nusd = price.cost_nusd(record.usage)
+        if self._is_sent:
+            self._tell(record)
+
+    def _tell(self, record: Attempt) -> None:
+        """What this call says about the deployment, for the choices to come."""
+        is_ok = True if record.is_complete else None
+        if record.kind is not None:
+            is_ok = False if VERDICTS[record.kind].blames else None
+        ttft_s = tpot_s = None
+        if record.is_complete and record.usage is not None:
+            tokens = record.usage.completion_tokens
+            if self._request.stream and record.ttft_s is not None:
+                ttft_s = record.ttft_s
+            taken_s = record.ended - record.started - (ttft_s or 0.0)
+            # A whole answer does not tell when it began; a short one takes as long as its first token.
+            if tokens >= _TELLING_TOKENS:
+                tpot_s = taken_s / tokens
+            elif ttft_s is None:
+                ttft_s = taken_s
+        self._latency.ended(record.deployment.id, ttft_s=ttft_s, tpot_s=tpot_s, is_ok=is_ok)
 
 
 async def _until_content(exchange: Exchange, decoder: StreamDecoder) -> tuple[bytes, bool]:

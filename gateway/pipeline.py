@@ -4,19 +4,20 @@ It knows nothing of HTTP: an endpoint gives it a Sink for streamed bytes, and co
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Literal
 
+from gateway.asking import NO_HEADERS, ask_of, decide, remember
 from gateway.attempts import AttemptEngine, InterruptedStreamError, Limits, Sink
 from gateway.runtime import Caller, Runtime
 from gateway.telemetry.recorder import Recorder
-from gateway.wire import answers, refusals
+from gateway.wire import answers
 from policies.outcome import Outcome
 from policies.verdicts import VERDICTS
 from providers.base import ProviderError, Request
+from routing.ask import Ask
 from routing.decision import Decision
-from routing.router import UnknownModelError
 
 # What the server cancels a request with when its time to finish is over; without it the client has left.
 SHUTDOWN = "shutdown"
@@ -27,31 +28,40 @@ class Pipeline:
     """Handles requests against one Runtime snapshot."""
 
     def __init__(
-        self, runtime: Runtime, recorder: Recorder, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
+        self,
+        runtime: Runtime,
+        recorder: Recorder,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
     ) -> None:
         self.runtime = runtime
+        self._wall_clock = wall_clock
         self._recorder = recorder
         self._loop = loop
         self._clock = clock
         self._engine = AttemptEngine(runtime, loop, clock)
 
     async def run(
-        self, request: Request, caller: Caller, sink: Sink, started: float, timeout_s: float | None = None
+        self,
+        request: Request,
+        caller: Caller,
+        sink: Sink,
+        started: float,
+        timeout_s: float | None = None,
+        headers: Mapping[bytes, bytes] = NO_HEADERS,
     ) -> Outcome:
         """Answer `request`. `started` is when its head arrived (`clock` seconds); `timeout_s` can only shorten the
-        configured limit.
+        configured limit. Of `headers` (lower-case names) only those are read that routing is told by.
 
         The Outcome carries a reply or a refusal; a stream went to `sink` meanwhile. Raises RefusedError where the
         request never reached routing, CancelledError when the client left (recorded all the same).
         """
-        if not caller.may_use(request.model):
-            raise refusals.model_not_allowed(request.model)
-        try:
-            decision = self.runtime.router.decide(request.model)
-        except UnknownModelError as error:
-            raise refusals.unknown_model(error.name, [name for name in error.near if caller.may_use(name)]) from None
+        ask = ask_of(request, caller, headers, self._wall_clock())
+        decision = decide(self.runtime, request, ask, caller)
         outcome = Outcome(request, caller.name, started, decision)
         limits = self._limits(decision, started, timeout_s)
+        limits.require_parameters = ask.preferences.require_parameters
         try:
             await self._engine.run(decision, outcome, sink, limits)
         except ProviderError as error:
@@ -67,7 +77,7 @@ class Pipeline:
             outcome.ending = "internal_error"
             raise
         finally:
-            self._settle(outcome)
+            self._settle(outcome, ask)
         return outcome
 
     def _limits(self, decision: Decision, started: float, timeout_s: float | None) -> Limits:
@@ -80,7 +90,7 @@ class Pipeline:
         total_at = self._loop.time() + total_s - (self._clock() - started)
         return Limits(total_at, total_s, runtime.max_attempts_of(route))
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, outcome: Outcome, ask: Ask) -> None:
         """Close the books: synchronous, so that a cancellation cannot come between the facts and their record."""
         outcome.close(self._clock())
         told_by = outcome.answered_by or (outcome.attempts[-1] if outcome.attempts else None)
@@ -89,7 +99,12 @@ class Pipeline:
         for attempt in outcome.attempts:
             if attempt.cost_nusd is not None:
                 outcome.cost_nusd = (outcome.cost_nusd or 0) + attempt.cost_nusd
+        remember(self.runtime.router.world, outcome)
         self._recorder.record(outcome)
+        feedback = self.runtime.feedback
+        if feedback is not None:
+            # Later, when the answer is on its way to the caller.
+            self._loop.call_soon(feedback.note, outcome, ask.application())
 
 
 async def _last_words(sink: Sink, frame: bytes) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.feedback.book import FeedbackBook
 from policies.timeouts import Timeouts
 from providers.base import Provider
 from providers.transport import Transport
@@ -20,10 +21,13 @@ class Upstream:
 
 @dataclass(slots=True, frozen=True)
 class Caller:
-    """Who sends a request. `models` is None where every name is allowed."""
+    """Who sends a request. `models` are the names it may ask for, `candidates` the models that routes may choose for
+    it; None where all are allowed.
+    """
 
     name: str
     models: frozenset[str] | None = None
+    candidates: frozenset[str] | None = None
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models
@@ -43,7 +47,7 @@ class Runtime:
     """An immutable snapshot. A request takes the current one once and keeps it to its end.
 
     `keys` maps the SHA-256 hex digest of a secret to its caller; empty means the gateway is open. `route_timeouts`
-    is keyed by (route, provider), and has only routes with limits of their own.
+    is keyed by (route, provider), and has only routes with limits of their own. `feedback` is None where none is kept.
     """
 
     version: str
@@ -56,6 +60,7 @@ class Runtime:
     notices: tuple[str, ...] = ()
     route_timeouts: Mapping[tuple[str, str], Timeouts] = field(default_factory=dict)
     route_max_attempts: Mapping[str, int] = field(default_factory=dict)
+    feedback: FeedbackBook | None = None
 
     def timeouts_of(self, route: str | None, provider: str) -> Timeouts:
         """The clocks of an attempt: the route's own where it has some, else the provider's."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -57,7 +58,9 @@ async def _serve(process: Process) -> None:
     recorder = Recorder(Metrics(REGISTRY), logger)
     writer.on_dropped = recorder.metrics.log_lines_dropped.inc
     recorder.metrics.info.labels(version("signalbox-gateway")).set(1)
-    assembler = Assembler(settings)
+    folder = process.source.path.parent if process.source.path is not None else Path()
+    assembler = Assembler(settings, folder=folder)
+    assembler.feedback.on_lost = lambda error: recorder.logger.warning("feedback lost", error=str(error))
     data = process.source.read()
     runtime, _ = build_runtime(process.source, assembler, data)
     service = Service(
@@ -65,9 +68,10 @@ async def _serve(process: Process) -> None:
         recorder=recorder,
         loop=loop,
         clock=time.monotonic,
+        wall_clock=time.time,
         new_request_id=_request_ids(random.SystemRandom()),
         render_metrics=metrics_renderer(),
-        pipeline=Pipeline(runtime, recorder, loop, time.monotonic),
+        pipeline=Pipeline(runtime, recorder, loop, time.monotonic, time.time),
     )
     recorder.metrics.config_valid.set(1)
     recorder.metrics.config_loaded.set(time.time())

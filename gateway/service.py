@@ -26,6 +26,7 @@ class Service:
     recorder: Recorder
     loop: asyncio.AbstractEventLoop
     clock: Callable[[], float]  # monotonic seconds
+    wall_clock: Callable[[], float]  # Unix seconds
     new_request_id: Callable[[], str]
     render_metrics: Callable[[], bytes]
     pipeline: Pipeline
@@ -38,4 +39,4 @@ class Service:
 
     def use(self, runtime: Runtime) -> None:
         """Swap the reference: requests under way keep the snapshot they started with."""
-        self.pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock)
+        self.pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock, self.wall_clock)

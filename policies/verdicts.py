@@ -14,7 +14,8 @@ class Verdict:
 
     `falls_back`: try the next candidate while nothing was committed. `retries_fresh`: repeat on the same candidate
     once, at once, over a new connection. `is_callers`: the upstream's status and error object are the caller's
-    answer. `status` and `error_type` are used otherwise, when no candidate is left.
+    answer. `status` and `error_type` are used otherwise, when no candidate is left. `blames`: it counts against the
+    deployment when the next request chooses.
     """
 
     falls_back: bool
@@ -22,17 +23,18 @@ class Verdict:
     error_type: str
     is_callers: bool = False
     retries_fresh: bool = False
+    blames: bool = False
 
 
 VERDICTS: dict[ErrorKind, Verdict] = {
     ErrorKind.CALLER: Verdict(False, 400, "invalid_request_error", is_callers=True),
     ErrorKind.CONTEXT_LENGTH: Verdict(False, 400, "invalid_request_error", is_callers=True),
     ErrorKind.CONTENT_FILTER: Verdict(False, 400, "invalid_request_error", is_callers=True),
-    ErrorKind.THROTTLED: Verdict(True, 429, "rate_limit_error"),
-    ErrorKind.MONEY: Verdict(True, 503, "upstream_error"),
-    ErrorKind.CREDENTIALS: Verdict(True, 502, "upstream_error"),
-    ErrorKind.OVERLOADED: Verdict(True, 503, "upstream_error"),
-    ErrorKind.BROKEN: Verdict(True, 502, "upstream_error"),
+    ErrorKind.THROTTLED: Verdict(True, 429, "rate_limit_error", blames=True),
+    ErrorKind.MONEY: Verdict(True, 503, "upstream_error", blames=True),
+    ErrorKind.CREDENTIALS: Verdict(True, 502, "upstream_error", blames=True),
+    ErrorKind.OVERLOADED: Verdict(True, 503, "upstream_error", blames=True),
+    ErrorKind.BROKEN: Verdict(True, 502, "upstream_error", blames=True),
     ErrorKind.STALE: Verdict(True, 502, "upstream_error", retries_fresh=True),
     ErrorKind.LOCAL: Verdict(False, 500, "internal_error"),
 }

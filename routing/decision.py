@@ -1,10 +1,12 @@
 """The nouns of routing: what can be called, what was chosen, in which order, and why."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from providers.base import Target
 from providers.pricing import Price
+from routing.classifier import Classification
 
 
 class Reason(StrEnum):
@@ -63,10 +65,25 @@ class Rejection:
 
 
 @dataclass(slots=True)
+class Estimate:
+    """What is expected of a model for one request: quality 0..1, nano-dollars, seconds to the end of the answer.
+
+    `utility` is what a strategy made of them; None means unknown.
+    """
+
+    quality: float | None = None
+    cost_nusd: int | None = None
+    latency_s: float | None = None
+    utility: float | None = None
+
+
+@dataclass(slots=True)
 class Decision:
     """Ordered candidates with the why. `asked` is a closed-set label for the requested name.
 
-    `summary` is an RFC 8941 item with parameters: the strategy, and what it decided on. A plan makes it once.
+    `summary` is an RFC 8941 item with parameters: the strategy, and what it decided on. `rule` is the name of the rule
+    that matched. `estimates` are by model, as far as the strategy needed them. `session` is set where later turns
+    should come back to the same model; `is_stay` tells that this one did. `mirror` is a model that gets a copy.
     """
 
     asked: str
@@ -76,15 +93,25 @@ class Decision:
     route: str | None = None
     tier: str | None = None
     summary: str = ""
+    rule: str | None = None
+    classification: Classification | None = None
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    router_version: str | None = None
+    shadow: str | None = None
+    session: bytes | None = None
+    is_stay: bool = False
+    arm: str | None = None
+    mirror: str | None = None
+    application: str = ""
+    relaxed: tuple[str, ...] = ()
 
 
-def summarise(strategy: str, route: str | None, tier: str | None) -> str:
-    """The summary of a decision."""
+def summarise(strategy: str, **parameters: str | None) -> str:
+    """The summary of a decision; parameters that are None are left out."""
     item = strategy
-    if route is not None:
-        item += f";route={sf_value(route)}"
-    if tier is not None:
-        item += f";tier={sf_value(tier)}"
+    for name, value in parameters.items():
+        if value is not None:
+            item += f";{name}={sf_value(value)}"
     return item
 
 

@@ -1,20 +1,30 @@
-"""From the name a caller asked for to a Decision. Pure: no I/O, randomness injected.
+"""From a request to a Decision: rules, constraints, signals, strategy. Pure: no I/O, and time and chance come from the
+World that is handed in.
 
-Everything that can be worked out when the configuration is loaded is in a `Plan`; a plan whose order never varies holds
-its finished Decision.
+What can be worked out when the configuration is loaded is in a `Plan`; a plan whose order never varies keeps its
+finished Decision, and a request that surely fits gets that.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from random import Random
 
-from routing.decision import Decision, Deployment, Rejection
-from routing.strategies.registry import Rank
+from routing.affinity import Stay, option_for, session_of, stay_or_move
+from routing.ask import Ask
+from routing.choice import Choice, Group, World
+from routing.constraints import Limits, NoCandidateError, relaxed, screen
+from routing.decision import Decision, Deployment, Rejection, summarise
+from routing.experiments import Assignment
+from routing.plan import Plan
+from routing.preferences import NO_PREFERENCES
+from routing.rules import Rule
+from routing.strategies.registry import Strategy
 
 # A caller can invent direct names for ever; what is remembered of them is bounded.
 _DIRECT_NAMES_KEPT = 512
 _NEAR_NAMES_SHOWN = 3
+# What a request's own wish for an order is carried out by.
+_SORTS = {"price": "cheapest", "latency": "fastest", "throughput": "fastest"}
 
 
 class UnknownModelError(Exception):
@@ -27,71 +37,306 @@ class UnknownModelError(Exception):
 
 
 @dataclass(slots=True, frozen=True)
-class Plan:
-    """What is known about a name at load time. `models` are the candidates' deployments, grouped by model, in order.
+class _Fixed:
+    """A finished decision, and the requests it holds for without a look at them."""
 
-    `fallbacks` come after every candidate whatever the strategy says.
-    """
-
-    name: str
-    strategy: str
-    rank: Rank
-    models: tuple[tuple[Deployment, ...], ...]
-    fallbacks: tuple[Deployment, ...] = ()
-    rejections: tuple[Rejection, ...] = ()
-    route: str | None = None
-    tier: str | None = None
-    summary: str = ""
-
-    def decide(self, rng: Random) -> Decision:
-        ranked = self.rank(self.models, rng)
-        rest = tuple(d for d in self.fallbacks if d not in ranked)
-        return Decision(self.name, self.strategy, ranked + rest, self.rejections, self.route, self.tier, self.summary)
-
-    @property
-    def is_fixed(self) -> bool:
-        """True when every draw gives the same order."""
-        count = sum(len(model) for model in self.models)
-        return count <= 1 or (self.strategy == "ordered" and all(len(model) == 1 for model in self.models))
+    decision: Decision
+    sure_bytes: float
+    sure_output_tokens: float
 
 
 class Router:
     """Plans by name, plus direct `provider/model` names for everything a configured provider serves.
 
-    `direct` maps a provider's name (or its kind, where one provider has it) to a function that makes a deployment for a
-    model name at it.
+    `direct` maps a provider's name (or its kind, where one provider has it) to a function that makes a plan for a model
+    name at it. `strategies` are those without settings, for what requests may wish.
     """
 
     def __init__(
-        self, plans: Mapping[str, Plan], direct: Mapping[str, Callable[[str], Deployment]], rng: Random
+        self,
+        plans: Mapping[str, Plan],
+        direct: Mapping[str, Callable[[str], Plan]],
+        world: World,
+        *,
+        rules: Sequence[Rule] = (),
+        strategies: Mapping[str, Strategy] | None = None,
     ) -> None:
         self.plans = plans
+        self.world = world
         self._direct = direct
-        self._rng = rng
-        self._fixed: dict[str, Decision] = {name: plan.decide(rng) for name, plan in plans.items() if plan.is_fixed}
-        self._direct_fixed: dict[str, Decision] = {}
+        self._strategies = strategies or {}
+        self._all_rules = rules
+        self._rules = {name: self._rules_for(name, plan) for name, plan in plans.items()}
+        self._fixed = {name: self._fix(plan) for name, plan in plans.items() if plan.is_fixed and not self._rules[name]}
+        self._direct_plans: dict[str, Plan] = {}
+        self._direct_fixed: dict[str, _Fixed] = {}
 
-    def decide(self, name: str) -> Decision:
-        """The candidates for `name`. Raises UnknownModelError."""
-        fixed = self._fixed.get(name)
-        if fixed is not None:
-            return fixed
-        plan = self.plans.get(name)
-        if plan is not None:
-            return plan.decide(self._rng)
-        return self._decide_direct(name)
+    def decide(self, ask: Ask) -> Decision:
+        """The candidates for a request. Raises UnknownModelError, NoCandidateError."""
+        fixed = self._fixed.get(ask.name) or self._direct_fixed.get(ask.name)
+        if (
+            fixed is not None
+            and ask.body_bytes <= fixed.sure_bytes
+            and ask.preferences is NO_PREFERENCES
+            and ask.allowed is None
+            and (ask.max_output_tokens() or 0) <= fixed.sure_output_tokens
+        ):
+            return fixed.decision
+        return self._decide(ask)
 
-    def _decide_direct(self, name: str) -> Decision:
-        known = self._direct_fixed.get(name)
-        if known is not None:
-            return known
+    def find(self, name: str) -> Plan:
+        """The plan of a model, a route or a direct name. Raises UnknownModelError."""
+        plan = self.plans.get(name) or self._direct_plans.get(name)
+        return plan if plan is not None else self._make_direct(name)
+
+    def _fix(self, plan: Plan) -> _Fixed:
+        groups = (*plan.groups, *plan.fallbacks)
+        candidates = tuple(dict.fromkeys(d for group in groups for d in group.deployments))
+        decision = Decision(plan.name, plan.kind, candidates, plan.rejections, plan.route, summary=plan.summary())
+        return _Fixed(decision, plan.sure_bytes(), plan.sure_output_tokens())
+
+    def _make_direct(self, name: str) -> Plan:
         provider, slash, model = name.partition("/")
         make = self._direct.get(provider)
         if make is None or not slash or not model:
             raise UnknownModelError(name, get_close_matches(name[:128], self.plans, n=_NEAR_NAMES_SHOWN, cutoff=0.5))
-        deployment = make(model)
-        decision = Decision(deployment.label, "direct", (deployment,), summary="direct")
-        if len(self._direct_fixed) >= _DIRECT_NAMES_KEPT:
+        plan = make(model)
+        if len(self._direct_plans) >= _DIRECT_NAMES_KEPT:
+            self._direct_plans.clear()
             self._direct_fixed.clear()
-        self._direct_fixed[name] = decision
-        return decision
+        self._direct_plans[name] = plan
+        if plan.is_fixed and not self._rules_for(name, plan):
+            self._direct_fixed[name] = self._fix(plan)
+        return plan
+
+    def _rules_for(self, name: str, plan: Plan) -> tuple[Rule, ...]:
+        """The rules that can match a request for this name."""
+        is_route, tiers = plan.route is not None, plan.tiers
+        return tuple(rule for rule in self._all_rules if rule.can_match(name, is_route=is_route, tiers=tiers))
+
+    def _decide(self, ask: Ask) -> Decision:
+        asked = self.find(ask.name)
+        rules = self._rules.get(ask.name)
+        if rules is None:
+            rules = self._rules_for(ask.name, asked)
+        rule = next((rule for rule in rules if rule.matches(ask)), None)
+        plan = asked if rule is None or rule.use is None else self.find(rule.use)
+        assignment = None
+        if plan.experiments is not None:
+            assignment = plan.experiments.assign(ask, self.world.rng)
+            if assignment.use is not None:
+                plan = self.find(assignment.use)
+        return _Making(self, ask, asked, plan, rule, assignment).decision()
+
+    def strategy_for(
+        self, plan: Plan, ask: Ask, rule: Rule | None, assignment: Assignment | None
+    ) -> tuple[str, Strategy]:
+        """The request's own wish goes before a rule, that before an experiment, and that before the route."""
+        sort = ask.preferences.sort
+        kind = _SORTS[sort] if sort is not None else rule.strategy if rule is not None else None
+        if kind is None and assignment is not None:
+            kind = assignment.strategy
+        if kind is None or kind == plan.kind:
+            return plan.kind, plan.strategy
+        own = plan.others.get(kind) or self._strategies.get(kind)
+        return (kind, own) if own is not None else (plan.kind, plan.strategy)
+
+
+class _Making:
+    """One decision from the plan to the record of it."""
+
+    def __init__(
+        self, router: Router, ask: Ask, asked: Plan, plan: Plan, rule: Rule | None, assignment: Assignment | None
+    ) -> None:
+        self._router = router
+        self._world = router.world
+        self._ask = ask
+        self._asked = asked
+        self._plan = plan
+        self._rule = rule
+        self._assignment = assignment
+        self._kind, self._strategy = router.strategy_for(plan, ask, rule, assignment)
+        self._rejections: list[Rejection] = list(plan.rejections)
+        self._relaxed: tuple[str, ...] = ()
+
+    def decision(self) -> Decision:
+        plan, ask = self._plan, self._ask
+        session = session_of(ask.headers, ask.body, ask.key, plan.name) if plan.is_sticky else None
+        stay = self._world.affinity.get(session) if session is not None else None
+        choice = Choice(ask, plan.groups, self._world, stay=stay)
+        if self._rule is not None and self._rule.tier in plan.tiers:
+            choice.tier = self._rule.tier
+        elif stay is not None and stay.tier in plan.tiers and ask.is_tool_result():
+            choice.tier = stay.tier
+        fallbacks = self._screened(choice)
+        ranked = self._ranked(choice, fallbacks)
+        is_stay = False
+        if stay is not None and ranked[0].id != stay.deployment_id and not self._is_told():
+            is_stay = _stay(choice, ranked, stay, plan.tiers)
+        return self._record(choice, tuple(ranked), session, is_stay=is_stay)
+
+    def _is_told(self) -> bool:
+        """Whether somebody wants a certain model here, whatever the conversation had before."""
+        rule, assignment = self._rule, self._assignment
+        return rule is not None or (assignment is not None and assignment.is_canary)
+
+    def _screened(self, choice: Choice) -> Sequence[Group]:
+        """Leave what fits in `choice.groups`; returns what fits of the fallbacks. Raises NoCandidateError."""
+        plan = self._plan
+        groups: Sequence[Group] = self._with_canary(plan.groups)
+        fallbacks: Sequence[Group] = (*plan.fallbacks, *self._wished_models())
+        limits = plan.limits.merged(self._ask.preferences.limits())
+        choice.min_tier = plan.limits.min_tier
+        kept = self._screen(choice, groups, fallbacks, limits)
+        if kept is None:
+            for looser in relaxed(limits):
+                kept = self._screen(choice, groups, fallbacks, looser)
+                if kept is not None:
+                    self._relaxed = tuple(name for name in limits.relax if name not in looser.relax)
+                    choice.min_tier = looser.min_tier
+                    break
+            else:
+                raise NoCandidateError(self._rejections)
+        choice.groups, rest = kept
+        return rest
+
+    def _screen(
+        self, choice: Choice, groups: Sequence[Group], fallbacks: Sequence[Group], limits: Limits
+    ) -> tuple[Sequence[Group], Sequence[Group]] | None:
+        """What passes of both; None where nothing does. Keeps the rejections."""
+        ask, availability = self._ask, self._world.availability
+        deployments = dict.fromkeys(d for group in (*groups, *fallbacks) for d in group.deployments)
+        del self._rejections[len(self._plan.rejections) :]
+        good, rejections = screen(deployments, ask, limits, choice.expected)
+        kept = set()
+        for deployment in good:
+            reason = availability.reason_against(deployment, ask)
+            if reason is None:
+                kept.add(deployment)
+            else:
+                rejections.append(Rejection(deployment, reason))
+        self._rejections += rejections
+        if not kept:
+            return None
+        if len(kept) == len(deployments):
+            return groups, fallbacks
+        return _only(groups, kept), _only(fallbacks, kept)
+
+    def _with_canary(self, groups: Sequence[Group]) -> Sequence[Group]:
+        """The canary's model in front of the route's own."""
+        assignment = self._assignment
+        if assignment is None or assignment.canary is None:
+            return groups
+        return (*self._router.find(assignment.canary).groups, *groups)
+
+    def _wished_models(self) -> Iterable[Group]:
+        """The further models that the request itself names."""
+        for name in self._ask.preferences.models:
+            yield from self._router.find(name).groups
+
+    def _ranked(self, choice: Choice, fallbacks: Sequence[Group]) -> list[Deployment]:
+        """All candidates in order: the strategy's, then the fallbacks."""
+        ask = self._ask
+        ranked = self._strategy.rank(choice) if choice.groups else []
+        last = choice.in_order(fallbacks) if fallbacks else []
+        if self._plan.tiers and last and choice.tier is not None:
+            # The fallbacks of a route with tiers stand behind the tier, not behind all of them.
+            own = {d for group in choice.groups if group.tier == choice.tier for d in group.deployments}
+            last += [d for d in ranked if d not in own]
+            ranked = [d for d in ranked if d in own]
+        ranked += [d for d in last if d not in ranked]
+        canary = self._assignment.canary if self._assignment is not None else None
+        if canary is not None:
+            ranked.sort(key=lambda d: d.model != canary)
+        preferences = ask.preferences
+        if preferences.order:
+            places = {provider: place for place, provider in enumerate(preferences.order)}
+            ranked.sort(key=lambda d: places.get(d.provider, len(places)))
+        return ranked if preferences.allow_fallbacks else ranked[:1]
+
+    def _record(
+        self, choice: Choice, candidates: tuple[Deployment, ...], session: bytes | None, *, is_stay: bool
+    ) -> Decision:
+        plan, rule, assignment = self._plan, self._rule, self._assignment
+        found = choice.classification
+        arm = assignment.arm if assignment is not None else None
+        route = self._asked.route if self._asked.route is not None else plan.route
+        summary = summarise(self._kind, route=route, tier=choice.tier)
+        if found is not None:
+            summary += f";confidence={found.confidence:.2f}"
+        if rule is not None:
+            summary += summarise("", rule=rule.name)
+        if is_stay:
+            summary += ";stay"
+        if arm is not None:
+            summary += summarise("", arm=arm)
+        return Decision(
+            asked=self._asked.name,
+            strategy=self._kind,
+            candidates=candidates,
+            rejections=tuple(self._rejections),
+            route=route,
+            tier=choice.tier,
+            summary=summary,
+            rule=rule.name if rule is not None else None,
+            classification=found,
+            estimates=choice.estimates,
+            router_version=choice.router_version,
+            shadow=choice.shadow,
+            session=session,
+            is_stay=is_stay,
+            arm=arm,
+            mirror=assignment.mirror if assignment is not None else None,
+            application=self._ask.application(),
+            relaxed=self._relaxed,
+        )
+
+
+def _only(groups: Sequence[Group], kept: set[Deployment]) -> list[Group]:
+    found = []
+    for group in groups:
+        deployments = tuple(d for d in group.deployments if d in kept)
+        if deployments:
+            found.append(Group(group.model, deployments, group.tier))
+    return found
+
+
+def _stay(choice: Choice, ranked: list[Deployment], stay: Stay, tiers: Sequence[str]) -> bool:
+    """Put the conversation's deployment in front where it should stay there."""
+    current = next((d for d in ranked if d.id == stay.deployment_id), None)
+    if current is None:
+        return False
+    ask, proposed = choice.ask, ranked[0]
+    confidence = choice.classification.confidence if choice.classification is not None else None
+    keeps = stay_or_move(
+        stay,
+        option_for(
+            proposed,
+            _quality(choice, proposed, choice.tier, tiers),
+            prompt_tokens=ask.input_tokens(),
+            output_tokens=round(choice.output_tokens(proposed.model)),
+        ),
+        option_for(
+            current,
+            _quality(choice, current, stay.tier, tiers),
+            prompt_tokens=ask.input_tokens(),
+            output_tokens=round(choice.output_tokens(current.model)),
+            prefix_tokens=stay.prefix_tokens,
+            has_caching=stay.has_caching,
+        ),
+        is_tool_result=ask.is_tool_result(),
+        confidence=confidence if tiers else None,
+    )
+    if keeps:
+        ranked.remove(current)
+        ranked.insert(0, current)
+        choice.tier = stay.tier
+    return keeps
+
+
+def _quality(choice: Choice, deployment: Deployment, tier: str | None, tiers: Sequence[str]) -> float:
+    """What the strategy expects of the model; with tiers, how far up its tier is."""
+    if tier in tiers:
+        return tiers.index(tier) / max(1, len(tiers) - 1)
+    estimate = choice.estimates.get(deployment.model)
+    return estimate.quality if estimate is not None and estimate.quality is not None else 0.0

@@ -36,7 +36,7 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
         if headers.get(b"content-encoding", b"identity") != b"identity":
             raw = decompress(raw, headers[b"content-encoding"].decode("latin-1"), limit)
         request = parse_request(operation, raw, request_id)
-        outcome = await pipeline.run(request, caller, responder, started, _timeout_s(headers))
+        outcome = await pipeline.run(request, caller, responder, started, _timeout_s(headers), headers)
         responder.finish(outcome)
     except refusals.RefusedError as error:
         service.recorder.refused(operation, request_id, error)

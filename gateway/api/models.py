@@ -50,10 +50,10 @@ def _model_in(path: str) -> str | None:
 def _direct_model(service: Service, name: str) -> ListedModel:
     """A `provider/model` name is not listed, but it can be asked for, so it can be looked up as well."""
     try:
-        decision = service.runtime.router.decide(name)
+        plan = service.runtime.router.find(name)
     except UnknownModelError as error:
         raise refusals.unknown_model(error.name, error.near) from None
-    return ListedModel(name, decision.candidates[0].provider, 0)
+    return ListedModel(name, next(plan.deployments()).provider, 0)
 
 
 def _openai_view(model: ListedModel) -> dict[str, Any]:

@@ -1,17 +1,22 @@
-"""Candidates in the configured order; between the deployments of one model, by weight."""
+"""Candidates in the configured order."""
 
-from collections.abc import Sequence
-from random import Random
-
+from routing.choice import Choice
 from routing.decision import Deployment
-from routing.strategies.weighted import shuffle_by_weight
+from routing.strategies.registry import Spec
 
 KIND = "ordered"
 
 
-def rank(models: Sequence[Sequence[Deployment]], rng: Random) -> tuple[Deployment, ...]:
+class Ordered:
     """All deployments of the first model, then all of the second, and so on."""
-    ranked: list[Deployment] = []
-    for deployments in models:
-        ranked.extend(deployments if len(deployments) == 1 else shuffle_by_weight(deployments, rng))
-    return tuple(ranked)
+
+    is_fixed = True
+
+    def rank(self, choice: Choice) -> list[Deployment]:
+        """In order; between the deployments of one model, by how they are doing."""
+        return choice.in_order(choice.groups)
+
+
+def build(spec: Spec) -> Ordered:  # noqa: ARG001
+    """It has no settings."""
+    return Ordered()

@@ -1,29 +1,24 @@
 """Candidates drawn by weight: the first one with probability weight / sum, the rest likewise from what is left."""
 
-from collections.abc import Sequence
-from math import log
-from random import Random
-
+from routing.choice import Choice
 from routing.decision import Deployment
+from routing.shares import shuffle_by_weight
+from routing.strategies.registry import Spec
 
 KIND = "weighted"
 
 
-def rank(models: Sequence[Sequence[Deployment]], rng: Random) -> tuple[Deployment, ...]:
+class Weighted:
     """Every deployment of every model in one draw."""
-    return tuple(shuffle_by_weight([deployment for model in models for deployment in model], rng))
+
+    is_fixed = False
+
+    def rank(self, choice: Choice) -> list[Deployment]:
+        """By weight; a model in the pool twice stands once."""
+        deployments = dict.fromkeys(deployment for group in choice.groups for deployment in group.deployments)
+        return shuffle_by_weight(list(deployments), choice.world.rng)
 
 
-def shuffle_by_weight(deployments: Sequence[Deployment], rng: Random) -> list[Deployment]:
-    """A weighted permutation without replacement.
-
-    Sorting by u^(1/w) with u uniform gives exactly the successive draws (Efraimidis and Spirakis 2006); its logarithm
-    is taken, because small weights would make it 0 for all. A weight of 0 stands behind all others: such a deployment
-    is a fallback only.
-    """
-    keyed = [
-        (d.weight <= 0, -log(1.0 - rng.random()) / d.weight if d.weight > 0 else rng.random(), index, d)
-        for index, d in enumerate(deployments)
-    ]
-    keyed.sort()
-    return [deployment for _, _, _, deployment in keyed]
+def build(spec: Spec) -> Weighted:  # noqa: ARG001
+    """It has no settings."""
+    return Weighted()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from config.defaults import default_config
-from config.inactive import INACTIVE_STRATEGIES, inactive_sections
+from config.inactive import inactive_sections
 from config.load import MAX_FILE_BYTES, Loaded, find_file, load_bytes, load_path
 from config.schema import Config
 
@@ -72,7 +72,6 @@ def test_a_route_says_which_of_its_retry_settings_are_not_active() -> None:
 
 
 def test_a_file_without_later_features_is_fully_active() -> None:
-    assert not {"ordered", "weighted"} & INACTIVE_STRATEGIES
     assert inactive_sections(_config(SMALL + "routes: {r: {strategy: weighted, pool: [m]}}\n")) == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry, Histogram
 
-from config.inactive import INACTIVE_STRATEGIES, inactive_sections
+from config.inactive import inactive_sections
 from config.json_schema import json_schema
 from config.load import load_bytes
 from config.settings import PREFIX, Settings, secret_settings
@@ -122,8 +122,6 @@ def _key_row(
     about = entry.get("description", "")
     if f"{path}.{name}".removeprefix(".") in inactive:
         about += " *Not active yet.*"
-    if path == "routes.<name>" and name == "strategy" and INACTIVE_STRATEGIES:
-        about += f" *Not active yet, taken as `ordered`: {code(sorted(INACTIVE_STRATEGIES))}.*"
     return [f"`{name}`", _type(schema, entry, name), "**required**" if is_required else _default(schema, entry), about]
 
 

@@ -35,6 +35,7 @@ class Listening:
             recorder=self.stage.recorder,
             loop=loop,
             clock=loop.time,
+            wall_clock=lambda: 0.0,
             new_request_id=lambda: next(ids),
             render_metrics=lambda: b"",
             pipeline=self.stage.pipeline,

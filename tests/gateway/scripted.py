@@ -17,9 +17,13 @@ from gateway.telemetry.recorder import Recorder
 from policies.timeouts import Timeouts
 from providers.base import Call, Cause, ErrorKind, ProviderError, Reply, Request, Target, Usage
 from providers.pricing import Price, resolve
+from routing.affinity import AffinityBook
+from routing.choice import Group, World
 from routing.decision import Deployment, header_text
-from routing.router import Plan, Router
-from routing.strategies.ordered import rank
+from routing.latency import LatencyBook
+from routing.plan import Plan
+from routing.router import Router
+from routing.strategies.ordered import Ordered
 
 DONE = b"data: [DONE]\n\n"
 
@@ -248,9 +252,10 @@ class Stage:
         self.metrics = Metrics(CollectorRegistry())
         self.clock = clock or self.loop.time
         limits = timeouts or Timeouts(1, 10, 5, 60)
+        self.world = World(Random(1), LatencyBook(self.clock), AffinityBook(self.clock))
         self.runtime = Runtime(
             version="1",
-            router=Router({"m": self._plan(upstreams)}, {}, Random(1)),
+            router=Router({"m": self._plan(upstreams)}, {}, self.world),
             upstreams={
                 name: Upstream(ScriptedProvider(name, (refuses or {}).get(name)), transport, limits)
                 for name, transport in upstreams.items()
@@ -261,7 +266,7 @@ class Stage:
             max_body_bytes=1000,
         )
         self.recorder = Recorder(self.metrics, Logger(self.log, "info"))
-        self.pipeline = Pipeline(self.runtime, self.recorder, self.loop, self.clock)
+        self.pipeline = Pipeline(self.runtime, self.recorder, self.loop, self.clock, lambda: 0.0)
         self.sink = Sink()
 
     def request(self, *, stream: bool = False) -> Request:
@@ -284,4 +289,4 @@ class Stage:
 
     @staticmethod
     def _plan(names: Any) -> Plan:
-        return Plan("m", "ordered", rank, tuple((deployment(name),) for name in names), summary="ordered")
+        return Plan("m", "ordered", Ordered(), tuple(Group(name, (deployment(name),)) for name in names))

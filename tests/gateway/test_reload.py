@@ -15,6 +15,7 @@ from gateway.cli.source import open_source
 from gateway.pipeline import Pipeline
 from gateway.reload import Reloader, Source, build_runtime
 from gateway.service import Service
+from routing.ask import Ask
 from tests.gateway.scripted import Stage
 
 
@@ -40,8 +41,8 @@ class Scene:
         runtime, _ = build_runtime(self.source, self.assembler, data)
         stage = self.stage
         self.service = Service(
-            Settings(), stage.recorder, stage.loop, stage.clock, lambda: "req_1", lambda: b"",
-            Pipeline(runtime, stage.recorder, stage.loop, stage.clock),
+            Settings(), stage.recorder, stage.loop, stage.clock, lambda: 0.0, lambda: "req_1", lambda: b"",
+            Pipeline(runtime, stage.recorder, stage.loop, stage.clock, lambda: 0.0),
         )  # fmt: skip
         self.use(self.source)
         self.reloader.remember(data)
@@ -136,7 +137,7 @@ def test_a_request_keeps_its_snapshot(tmp_path):
         pipeline = scene.service.pipeline
         scene.write(config(models={"n": {"deployments": [{"provider": "one", "model": "y"}]}}))
         await scene.reloader.reload("file")
-        assert pipeline.runtime.router.decide("m").candidates
+        assert pipeline.runtime.router.decide(Ask("m", {})).candidates
         assert "m" not in scene.service.runtime.models
         assert scene.service.pipeline is not pipeline
 

@@ -34,7 +34,7 @@ def test_any_text_is_a_token_or_a_string(text):
 
 @given(ANY, st.none() | ANY)
 def test_a_summary_is_an_item_with_parameters(route, tier):
-    found = _ITEM.fullmatch(summarise("ordered", route, tier))
+    found = _ITEM.fullmatch(summarise("ordered", route=route, tier=tier))
     assert found[1] == "ordered"
     names = [name for name, _ in _PARAMETER.findall(found[2])]
     assert names == ["route"] + (["tier"] if tier is not None else [])

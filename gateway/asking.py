@@ -1,0 +1,77 @@
+"""Between a request and routing: what routing is told, what its refusals say to the caller, and what it learns."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from gateway.runtime import Caller, Runtime
+from gateway.wire import refusals
+from gateway.wire.preferences import take_preferences
+from policies.outcome import Outcome
+from providers.base import Request
+from routing.ask import Ask
+from routing.choice import World
+from routing.constraints import NoCandidateError
+from routing.decision import Decision
+from routing.preferences import has_preferences, parse_usd
+from routing.router import UnknownModelError
+
+NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
+_ROUTE = b"x-signalbox-route"
+_MAX_COST = b"x-signalbox-max-cost-usd"
+
+
+def ask_of(request: Request, caller: Caller, headers: Mapping[bytes, bytes], arrived_s: float) -> Ask:
+    """The request as routing sees it. The header `x-signalbox-route` goes before the model of the body."""
+    name = request.model
+    if _ROUTE in headers:
+        name = headers[_ROUTE].decode("latin-1").strip()
+    return Ask(
+        name,
+        request.body,
+        len(request.raw),
+        request.operation,
+        request.stream,
+        caller.name,
+        caller.candidates,
+        headers,
+        arrived_s,
+    )
+
+
+def decide(runtime: Runtime, request: Request, ask: Ask, caller: Caller) -> Decision:
+    """The decision for a caller's request, which loses the members that only routing reads. Raises RefusedError."""
+    try:
+        if has_preferences(ask.body, ask.name):
+            ask.name, ask.preferences = take_preferences(runtime, request, ask.name)
+            ask.body = request.body
+            for other in ask.preferences.models:
+                if not caller.may_use(other):
+                    raise refusals.model_not_allowed(other)
+        if _MAX_COST in ask.headers:
+            ask.preferences = replace(ask.preferences, max_cost_nusd=_max_cost_nusd(ask.headers[_MAX_COST]))
+        if not caller.may_use(ask.name):
+            raise refusals.model_not_allowed(ask.name)
+        return runtime.router.decide(ask)
+    except UnknownModelError as error:
+        raise refusals.unknown_model(error.name, [name for name in error.near if caller.may_use(name)]) from None
+    except NoCandidateError as error:
+        raise refusals.no_candidate(ask.name, error) from None
+
+
+def _max_cost_nusd(text: bytes) -> int:
+    try:
+        return parse_usd(text.decode("latin-1"))
+    except ValueError as error:
+        raise refusals.invalid_header(_MAX_COST.decode(), str(error)) from None
+
+
+def remember(world: World, outcome: Outcome) -> None:
+    """What an answer teaches for the next requests: how long answers are, and where this conversation is."""
+    decision, answered_by, usage = outcome.decision, outcome.answered_by, outcome.usage
+    if answered_by is None or usage is None or not answered_by.is_complete:
+        return
+    if decision.application:
+        world.outputs.note(decision.application, answered_by.deployment.model, usage.completion_tokens)
+    if decision.session is not None:
+        world.affinity.note(decision.session, answered_by.deployment, decision.tier, usage)
