@@ -128,6 +128,8 @@ def parse_preferences(
 def parse_usd(text: str) -> int:
     """A positive decimal number of US dollars as whole nano-dollars, rounded down. Raises ValueError."""
     try:
+        if not text.isascii() or "_" in text:  # Decimal takes digits of any script and underscores
+            raise InvalidOperation
         usd = Decimal(text.strip())
     except InvalidOperation:
         raise ValueError("is no number of US dollars, such as 0.02.") from None
