@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import BoundedSemaphore
 
 _MAX_WAITING_LINES = 10_000
 
@@ -23,26 +24,21 @@ class Journal:
         self._max_bytes = max_bytes
         self._on_lost = on_lost
         self._writer = ThreadPoolExecutor(1, "feedback-writer")
-        self._waiting = 0
+        self._places = BoundedSemaphore(_MAX_WAITING_LINES)
 
     def append(self, line: bytes) -> "Future[None]":
         """Write `line` (without its line break) after all those before. The future raises OSError if that fails."""
-        if self._waiting >= _MAX_WAITING_LINES:
+        if not self._places.acquire(blocking=False):
             failed: Future[None] = Future()
             failed.set_exception(OSError("the disk is too slow"))
             self._finished(failed)
             return failed
-        self._waiting += 1
         writing = self._writer.submit(self._write, line + b"\n")
         writing.add_done_callback(self._finished)
         return writing
 
-    def close(self) -> None:
-        """Wait until every line is written."""
-        self._writer.shutdown()
-
     def _write(self, line: bytes) -> None:
-        self._waiting -= 1
+        self._places.release()
         descriptor = self._open(len(line))
         try:
             if os.write(descriptor, line) != len(line):

@@ -1,7 +1,7 @@
 """A request body reduced to what signals measure: the last user turn as it is classified, and the shape of the rest.
 
 It is a body itself: features of it are those of the original, so training sees what routing saw. It holds no other
-words than the classified ones.
+words than the classified ones. (A part of a turn that is nothing but quoted lines, beside other parts, is lost.)
 """
 
 from collections.abc import Mapping
