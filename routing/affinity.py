@@ -11,10 +11,12 @@ from hashlib import blake2b
 from typing import Any
 
 from providers.base import Usage
+from providers.pricing import Price
 from routing.decision import Deployment
+from routing.opening import opening
 
 # Where clients name a conversation, the most specific first.
-# Codex: session-id and thread-id, with underscores before 2026 (codex-rs/codex-api/src/requests/headers.rs); a
+# Codex: session-id and thread-id, older ones with underscores (codex-rs/codex-api/src/requests/headers.rs); a
 # sub-agent has a thread of its own. Claude Code: code.claude.com/docs/en/llm-gateway-protocol. OpenCode:
 # x-session-affinity, x-opencode-session. LiteLLM: docs.litellm.ai/docs/proxy/request_headers. Helicone:
 # docs.helicone.ai/features/sessions. xAI: docs.x.ai, "Maximizing cache hits". Open WebUI, Amp: their clients' sources.
@@ -47,14 +49,6 @@ _AGENT_HEADER = b"x-claude-code-agent-id"
 _FIELDS = ("session_id", "thread_id", "conversation_id", "chat_id", "litellm_session_id", "langfuse_session_id")
 _MAX_ID = 512
 
-# How much of the opening is read. The end of the first user message counts too: coding agents put the same project
-# notes in front of every question.
-_SYSTEM_CHARS = 4_096
-_CLIP_HEAD, _CLIP_TAIL = 3_072, 1_024
-_OPENING_MESSAGES = 32
-_OPENING_PARTS = 16
-_MEDIA_TAIL = 64
-
 # The shortest prompt that OpenAI, Gemini and Anthropic (its smaller models: 2,048 or more) cache.
 MIN_CACHED_TOKENS = 1_024
 # How long an unused cache entry lives. Anthropic, whose entries are written for a price: 5 minutes, or 1 hour where
@@ -72,6 +66,8 @@ MIN_CONFIDENCE = 0.55
 # list (style, ids of tool calls, hidden reasoning that the next model cannot read).
 MIN_SAVING = 0.1
 MIN_TURNS_AHEAD, MAX_TURNS_AHEAD = 1.0, 8.0
+# A deployment in a slow phase is left for another one of its model when it takes so many times as long.
+SLOW_FACTOR = 3.0
 
 
 def session_of(headers: Mapping[bytes, bytes], body: Mapping[str, Any], key: str, name: str = "") -> bytes:
@@ -86,7 +82,7 @@ def session_of(headers: Mapping[bytes, bytes], body: Mapping[str, Any], key: str
     if named is not None:
         digest.update(b"id\0" + named)
         return digest.digest()
-    digest.update(f"text\0{_opening(body)}".encode("utf-8", "surrogatepass"))
+    digest.update(f"text\0{opening(body)}".encode("utf-8", "surrogatepass"))
     # Some send one cache key for a whole application, so it does not stand for a conversation alone.
     cache_key = _text(body.get("prompt_cache_key"))
     if cache_key:
@@ -147,57 +143,6 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value[:_MAX_ID].strip()
     return str(value)[:_MAX_ID] if isinstance(value, int) and not isinstance(value, bool) else ""
-
-
-def _opening(body: Mapping[str, Any]) -> str:
-    """The first system and the first user message, clipped; of chat, messages, responses or completions bodies."""
-    system = body.get("system") or body.get("instructions")
-    messages = body.get("messages")
-    user = body.get("input", body.get("prompt")) if messages is None else messages
-    if isinstance(user, list):
-        system, user = _first_two(user, system)
-    return f"{_read(system)[:_SYSTEM_CHARS]}\0{_clip(_read(user))}"
-
-
-def _first_two(messages: list[Any], system: object) -> tuple[object, object]:
-    for message in messages[:_OPENING_MESSAGES]:
-        if not isinstance(message, dict):
-            continue
-        role = message.get("role")
-        if role == "user":
-            return system, message.get("content")
-        if not system and role in ("system", "developer"):
-            system = message.get("content")
-    return system, None
-
-
-def _read(content: object) -> str:
-    """The text of a message. Of pictures and files it takes the length and the end, which differ where they do."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    pieces = []
-    for part in content[:_OPENING_PARTS]:
-        text = part.get("text") if isinstance(part, dict) else part
-        if isinstance(text, str):
-            pieces.append(_clip(text))
-        elif isinstance(part, dict):
-            pieces.extend(_media(part))
-    return "\n".join(pieces)
-
-
-def _clip(text: str) -> str:
-    """Head, length and tail."""
-    if len(text) <= _CLIP_HEAD + _CLIP_TAIL:
-        return text
-    return f"{text[:_CLIP_HEAD]}\0{len(text)}\0{text[-_CLIP_TAIL:]}"
-
-
-def _media(part: Mapping[str, Any]) -> list[str]:
-    inner = part.get("image_url") or part.get("source") or part.get("input_audio") or part.get("file")
-    values = list(inner.values())[:_OPENING_PARTS] if isinstance(inner, dict) else [inner]
-    return [f"{len(value)}:{value[-_MEDIA_TAIL:]}" for value in values if isinstance(value, str)]
 
 
 @dataclass(slots=True)
@@ -304,16 +249,19 @@ def _note_cache(stay: Stay, deployment: Deployment, usage: Usage, *, is_cold: bo
 
 @dataclass(slots=True, frozen=True)
 class Option:
-    """One of two places for a conversation. `quality` 0..1; costs in nano-dollars, None where nobody knows the price.
+    """One of two places for a conversation. `quality` 0..1; costs in nano-dollars, None where nobody knows the price;
+    `latency_s` seconds to the end of the answer, None without experience.
 
     `cost_nusd` is this request with the cache as it is now, `cost_cached_nusd` one like it with the prompt in the
     cache, which is what a later turn costs. Where only tiers are known, quality is the tier's place from 0 to 1.
     """
 
     deployment_id: str
+    model: str
     quality: float
     cost_nusd: int | None
     cost_cached_nusd: int | None
+    latency_s: float | None = None
 
 
 def option_for(
@@ -324,22 +272,29 @@ def option_for(
     output_tokens: int,
     prefix_tokens: int = 0,
     has_caching: bool = True,
+    latency_s: float | None = None,
 ) -> Option:
     """The option of taking `deployment` for a request of so many tokens, `prefix_tokens` of them in its cache.
 
     What is not cached is reckoned at the price of writing it there, which is that of input where writing is free.
     """
-    price = deployment.price
+    now, later = _costs(deployment.price, prompt_tokens, output_tokens, prefix_tokens, has_caching=has_caching)
+    return Option(deployment.id, deployment.model, quality, now, later, latency_s)
+
+
+def _costs(
+    price: Price | None, prompt_tokens: int, output_tokens: int, prefix_tokens: int, *, has_caching: bool
+) -> tuple[int | None, int | None]:
+    """Nano-dollars with the cache as it is, and with the prompt in the cache."""
     if price is None:
-        return Option(deployment.id, quality, None, None)
+        return None, None
     held = min(prefix_tokens, prompt_tokens)
     fresh = prompt_tokens - held
     if not has_caching or prompt_tokens < MIN_CACHED_TOKENS:
         now = price.cost_nusd(Usage(input=fresh, cache_read=held, output=output_tokens))
-        return Option(deployment.id, quality, now, now)
+        return now, now
     now = price.cost_nusd(Usage(cache_write_5m=fresh, cache_read=held, output=output_tokens))
-    later = price.cost_nusd(Usage(cache_read=prompt_tokens, output=output_tokens))
-    return Option(deployment.id, quality, now, min(now, later))
+    return now, min(now, price.cost_nusd(Usage(cache_read=prompt_tokens, output=output_tokens)))
 
 
 def turns_ahead_of(stay: Stay) -> float:
@@ -369,11 +324,19 @@ def stay_or_move(
         return False
     if is_tool_result or proposed.deployment_id == current.deployment_id:
         return True
+    if proposed.model == current.model and (stay.prefix_tokens == 0 or _is_slow(current, proposed)):
+        return False
     if confidence is not None and confidence < MIN_CONFIDENCE:
         return True
     if proposed.quality - current.quality >= MIN_GAIN:
         return False
     return not is_repaid(proposed, current, turns_ahead_of(stay) if turns_ahead is None else turns_ahead)
+
+
+def _is_slow(current: Option, proposed: Option) -> bool:
+    if current.latency_s is None or proposed.latency_s is None:
+        return False
+    return current.latency_s > SLOW_FACTOR * proposed.latency_s
 
 
 def is_repaid(proposed: Option, current: Option, turns_ahead: float) -> bool:

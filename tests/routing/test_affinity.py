@@ -148,6 +148,12 @@ def test_the_same_opening_in_other_shapes_is_the_same_conversation():
     assert session({"instructions": "Be brief.", "input": plain[1:]}) == session()
 
 
+def test_a_long_opening_is_the_same_as_text_and_as_a_part():
+    text = "".join(map(str, range(5_000)))
+    parts = [{"type": "text", "text": text}]
+    assert session(chat(parts, system=parts)) == session(chat(text, system=text))
+
+
 def test_long_openings_differ_by_what_stands_behind_the_notes_of_the_project():
     notes = "Rules of this project. " * 2_000
     assert session(chat(notes + "Fix the parser")) != session(chat(notes + "Write the docs"))

@@ -31,12 +31,12 @@ def deployment(name, priced):
     return Deployment(f"p/{name}", f"p/{name}", name, "p", Target(name), priced)
 
 
-def stay(turns=3, moves=0):
-    return Stay("a", "p/a", None, 0, turns, 0.0, 0.0, moves)
+def stay(turns=3, moves=0, prefix_tokens=0):
+    return Stay("a", "p/a", None, prefix_tokens, turns, 0.0, 0.0, moves)
 
 
-def option(name, quality=0.5, cost=100, cached=10):
-    return Option(name, quality, cost, cached)
+def option(name, quality=0.5, cost=100, cached=10, model=None, latency_s=None):
+    return Option(f"p/{name}", model or name, quality, cost, cached, latency_s)
 
 
 # Evidence.
@@ -69,6 +69,27 @@ def test_nobody_stays_where_nobody_can_answer():
 def test_equal_places_are_no_reason_to_move():
     assert stay_or_move(stay(), option("b"), option("a"))
     assert stay_or_move(stay(), option("b", cost=0, cached=0), option("a", cost=0, cached=0))
+
+
+# Deployments of one model.
+
+
+def test_without_a_cache_any_deployment_of_the_model_will_do():
+    here, there = option("a", model="m"), option("b", model="m")
+    assert not stay_or_move(stay(), there, here, confidence=0.1)
+    assert stay_or_move(stay(prefix_tokens=5_000), there, here)
+    assert stay_or_move(stay(), there, here, is_tool_result=True)
+
+
+def test_a_deployment_in_a_slow_phase_is_left():
+    for seconds, stays in ((2.0, True), (6.0, True), (7.0, False), (None, True)):
+        here, there = option("a", model="m", latency_s=seconds), option("b", model="m", latency_s=2.0)
+        assert stay_or_move(stay(prefix_tokens=5_000), there, here) is stays
+
+
+def test_a_slower_model_is_no_slow_phase():
+    here, there = option("a", latency_s=60.0), option("b", latency_s=2.0)
+    assert stay_or_move(stay(prefix_tokens=5_000), there, here)
 
 
 # Repayment.
