@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 
 from config.load import Loaded
-from config.schema import Config, ModelConfig, ProviderConfig
+from config.schema import Config, DeploymentConfig, ModelConfig, ProviderConfig
 from config.schema_base import RouteTimeouts
 from config.schema_policies import TimeoutsConfig
 from config.settings import Settings
@@ -132,10 +132,7 @@ class Assembler:
         return connected
 
     def _deployments(self, config: Config, name: str, model: ModelConfig) -> tuple[Deployment, ...]:
-        return tuple(
-            self._deployment(config, deployment.provider, deployment.model, name, model, deployment.weight)
-            for deployment in model.deployments
-        )
+        return tuple(self._deployment(config, own.provider, own.model, name, model, own) for own in model.deployments)
 
     def _deployment(
         self,
@@ -144,7 +141,7 @@ class Assembler:
         upstream_model: str,
         public: str,
         model: ModelConfig | None,
-        weight: float = 1.0,
+        own: DeploymentConfig | None = None,
     ) -> Deployment:
         row = config.providers[provider]
         override = model.price.model_dump(exclude_none=True) if model is not None and model.price is not None else None
@@ -164,9 +161,10 @@ class Assembler:
                 capabilities=frozenset(capabilities) if capabilities is not None else None,
             ),
             price=self._price(public, row, upstream_model, override),
-            weight=weight,
+            weight=own.weight if own is not None else 1.0,
             quality=model.quality if model is not None else None,
             header=header_text(identity),
+            residency=frozenset((own.residency if own is not None else None) or row.residency or ()),
         )
 
     def _price(
