@@ -72,9 +72,14 @@ def _serve(settings: Settings, environ: Mapping[str, str]) -> int:
     except OSError as error:
         return _fail(f"{error.strerror or error}. Choose another with --port or SIGNALBOX_PORT.")
     with sock:
-        if settings.workers > 1 and not is_worker:
-            return _supervise(settings, sock, loaded.config)
-        return _run(settings, sock, environ, source, loaded.config)
+        try:
+            if settings.workers > 1 and not is_worker:
+                return _supervise(settings, sock, loaded.config)
+            return _run(settings, sock, environ, source, loaded.config)
+        finally:
+            # Python gives the signals back to the system before it ends: one more would then spoil the exit code.
+            for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(sig, signal.SIG_IGN)
 
 
 def _warn(settings: Settings, diagnostics: Sequence[Diagnostic], environ: Mapping[str, str]) -> None:

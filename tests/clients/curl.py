@@ -81,7 +81,7 @@ class CurlClient:
         if body is not None:
             command += ["-H", "Content-Type: application/json", "--data-binary", "@-"]
             data = json.dumps(body, ensure_ascii=False).encode()
-        done = subprocess.run([*command, *options], input=data, capture_output=True, timeout=30, check=True)
+        done = subprocess.run([*command, *options], input=data, capture_output=True, timeout=90, check=True)
         return Completed(done.stdout)
 
     def _chat(self, job: dict[str, Any], **more: Any) -> Completed:
@@ -225,7 +225,7 @@ class CurlClient:
             except subprocess.TimeoutExpired:
                 left_at = time.monotonic()
                 process.kill()
-                return {"left_at": left_at}
+                return {"left_at": left_at, "not_before": left_at}
         return {"answered": True}
 
     def _started(self, job: dict[str, Any], **more: Any) -> subprocess.Popen[bytes]:

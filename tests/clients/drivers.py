@@ -48,7 +48,7 @@ class ProcessClient:
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
         self._held = b""
 
-    def run(self, job: dict[str, Any], timeout_s: float = 30.0) -> dict[str, Any]:
+    def run(self, job: dict[str, Any], timeout_s: float = 90.0) -> dict[str, Any]:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
         result: dict[str, Any] = json.loads(self._line(time.monotonic() + timeout_s, job))
@@ -61,7 +61,7 @@ class ProcessClient:
         assert self._process.stdout is not None
         self._process.stdin.close()
         try:
-            self._process.wait(5)
+            self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

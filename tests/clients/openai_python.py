@@ -261,7 +261,10 @@ async def leave_stream(client: Any, job: dict[str, Any]) -> dict[str, Any]:
 
 
 async def leave_early(client: Any, job: dict[str, Any]) -> dict[str, Any]:
-    """Give up `after_s` seconds into a call that has no answer yet: a cancelled task, or a timeout without tasks."""
+    """Give up `after_s` seconds into a call that has no answer yet: a cancelled task, or a timeout without tasks.
+
+    The package's timeout is one for each step of a call. It ends the call after `not_before`, and has when it says so.
+    """
     made = client.chat.completions.create
     if isinstance(client, openai.AsyncOpenAI):
         task = asyncio.ensure_future(made(**job["body"]))
@@ -271,13 +274,13 @@ async def leave_early(client: Any, job: dict[str, Any]) -> dict[str, Any]:
         try:
             await task
         except asyncio.CancelledError:
-            return {"left_at": left_at}
+            return {"left_at": left_at, "not_before": left_at}
     else:
         began = time.monotonic()
         try:
             made(**job["body"], timeout=job["after_s"])
         except openai.APITimeoutError:
-            return {"left_at": began + job["after_s"]}
+            return {"left_at": time.monotonic(), "not_before": began + job["after_s"]}
     return {"answered": True}
 
 
@@ -312,7 +315,7 @@ class Session:
     async def run(self, job: dict[str, Any]) -> dict[str, Any]:
         key = (job["base_url"], job["api_key"], job["retries"])
         if key not in self._clients:
-            self._clients[key] = self._make(base_url=key[0], api_key=key[1], max_retries=key[2], timeout=20)
+            self._clients[key] = self._make(base_url=key[0], api_key=key[1], max_retries=key[2], timeout=60)
         try:
             return await OPERATIONS[job["op"]](self._clients[key], job)
         except openai.OpenAIError as error:

@@ -21,8 +21,9 @@ from tests.fakes.http import Answer, send
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("signalbox")
 ADMIN_KEY = "admin-secret-of-the-tests"
-_START_S = 20.0
-_STOP_S = 15.0
+_START_S = 60.0
+_STOP_S = 30.0
+_PATIENCE_S = 20.0  # for what takes milliseconds on a quiet machine
 
 
 class Gateway:
@@ -121,7 +122,7 @@ class Gateway:
         found = self.metrics().get(name, [])
         return sum(value for have, value in found if labels.items() <= have.items())
 
-    def wait_metric(self, name: str, at_least: float, *, timeout_s: float = 5.0, **labels: str) -> float:
+    def wait_metric(self, name: str, at_least: float, *, timeout_s: float = _PATIENCE_S, **labels: str) -> float:
         """Poll until a counter has come this far; what is recorded after an answer needs a moment."""
         deadline = time.monotonic() + timeout_s
         while (value := self.metric(name, **labels)) < at_least:
@@ -138,7 +139,7 @@ class Gateway:
         """The structured lines among the output, oldest first."""
         return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
 
-    def wait_log(self, request_id: str, timeout_s: float = 5.0) -> dict[str, Any]:
+    def wait_log(self, request_id: str, timeout_s: float = _PATIENCE_S) -> dict[str, Any]:
         """The log line of one request. Fails if it is not written."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -192,7 +193,7 @@ class Gateway:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                if send(f"{self.root_url}/readyz", timeout_s=2).status == 200:
+                if send(f"{self.root_url}/readyz", timeout_s=5).status == 200:
                     return True
             except OSError:
                 pass

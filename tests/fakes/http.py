@@ -58,7 +58,7 @@ def send(
     *,
     method: str | None = None,
     headers: Mapping[str, str] | None = None,
-    timeout_s: float = 20.0,
+    timeout_s: float = 60.0,
 ) -> Answer:
     """One exchange on a connection of its own. Anything but bytes is sent as JSON; iterators of bytes are chunked."""
     parts = urlsplit(url)
@@ -83,7 +83,7 @@ def raw(url: str, data: bytes, *, timeout_s: float = 10.0) -> bytes:
         return read_all(sock)
 
 
-def connect(url: str, timeout_s: float = 10.0) -> socket.socket:
+def connect(url: str, timeout_s: float = 30.0) -> socket.socket:
     parts = urlsplit(url)
     return socket.create_connection((parts.hostname, parts.port or 80), timeout_s)
 

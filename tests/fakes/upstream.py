@@ -26,6 +26,7 @@ from tests.fakes.script import Cut, Pause, Script, Stall, Until
 
 ScriptOrFactory = Script | Callable[["Recorded"], Script | None]
 _PHRASES = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
+_PATIENCE_S = 20.0
 
 
 @dataclass(eq=False)
@@ -64,8 +65,8 @@ class Recorded:
         """The value of a header, None where it was not sent."""
         return next((value for key, value in self.headers if key == name.lower()), None)
 
-    def wait_closed(self, timeout_s: float = 3.0) -> float:
-        """When the peer went away. Fails if it does not."""
+    def wait_closed(self, timeout_s: float = 8.0) -> float:
+        """When the peer went away. Fails if it does not, before the gateway's own limits (10 s) would end the call."""
         assert self._closed.wait(timeout_s), f"the peer kept {self.method} {self.path} open for {timeout_s} s"
         assert self.closed_at is not None
         return self.closed_at
@@ -97,13 +98,13 @@ class FakeUpstream:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(_PATIENCE_S)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(_PATIENCE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(_PATIENCE_S)
         self._loop.close()
 
     # What a test says.
@@ -132,7 +133,7 @@ class FakeUpstream:
 
     def drop_idle_connections(self) -> None:
         """Close every connection that has no request under way, as a provider's load balancer does."""
-        asyncio.run_coroutine_threadsafe(self._drop_idle(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._drop_idle(), self._loop).result(_PATIENCE_S)
 
     # What a test asks.
 
@@ -145,7 +146,7 @@ class FakeUpstream:
         with self._lock:
             return self._requests[-1]
 
-    def wait_requests(self, count: int, *, model: str | None = None, timeout_s: float = 5.0) -> list[Recorded]:
+    def wait_requests(self, count: int, *, model: str | None = None, timeout_s: float = 20.0) -> list[Recorded]:
         """The requests so far, as soon as there are `count` of them. Fails if they do not come."""
         deadline = time.monotonic() + timeout_s
         with self._lock:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
@@ -18,6 +18,7 @@ from tests.gateway.scripted import ScriptedTransport, Stage
 
 CHAT = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 STREAMED = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}'
+_STEP_S = 0.005
 
 
 class Listening:
@@ -57,11 +58,7 @@ class Listening:
         self._server.close()
         for connection in list(self.state.connections):
             connection.transport.abort()
-        for _ in range(100):
-            if not self.state.tasks and not self.state.connections:
-                break
-            await asyncio.sleep(0.01)
-        assert not self.state.tasks
+        await until(lambda: not self.state.tasks and not self.state.connections)
         assert self.service.in_flight == 0
         assert all(transport.running == 0 for transport in self._upstreams.values())
 
@@ -79,12 +76,27 @@ class Listening:
         client = await self.connect()
         for piece in pieces:
             client.writer.write(piece)
-            await asyncio.sleep(0.01)
+            await turns(0.01)
         if half_close:
             client.writer.write_eof()
         answer = await client.read_all()
         client.writer.close()
         return answer
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait for something the gateway does."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - it has no event for everything
+            await asyncio.sleep(0.005)
+
+
+async def turns(seconds: float) -> None:
+    """Time for both sides to act: in many small steps, because on a busy machine a long one may be a single turn of the
+    loop, after which nothing has happened.
+    """
+    for _ in range(int(seconds / _STEP_S)):
+        await asyncio.sleep(_STEP_S)
 
 
 class Client:
@@ -93,14 +105,19 @@ class Client:
         self.is_closed = False
 
     async def read_all(self, silence_s: float = 0.15) -> bytes:
-        """What comes until the end or until a silence; `is_closed` tells which."""
-        data = b""
+        """What comes until the end or until a silence of so many turns; `is_closed` tells which."""
+        data, silent = b"", 0
         try:
-            while piece := await asyncio.wait_for(self.reader.read(65536), silence_s):
-                data += piece
-            self.is_closed = True
-        except TimeoutError:
-            pass
+            while silent < silence_s / _STEP_S:
+                try:
+                    piece = await asyncio.wait_for(self.reader.read(65536), _STEP_S)
+                except TimeoutError:
+                    silent += 1
+                    continue
+                if not piece:
+                    self.is_closed = True
+                    break
+                data, silent = data + piece, 0
         except ConnectionResetError:
             self.is_closed = True
         return data

@@ -16,7 +16,7 @@ def _profile(tmp_path: Path, *arguments: str) -> dict[str, Any]:
     """Calls per request of every function, seen while the real server answered over real sockets."""
     output = tmp_path / "calls.json"
     command = [sys.executable, "-m", "benchmarks.profile", "--requests", str(_REQUESTS), "--json", str(output)]
-    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(output.read_text())
     return found

@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from providers.base import Cause, ErrorKind, ProviderError
-from tests.gateway.listening import CHAT, STREAMED, Listening, dechunk, post, statuses
+from tests.gateway.listening import CHAT, STREAMED, Listening, dechunk, post, statuses, turns, until
 from tests.gateway.scripted import DONE, Answer, ScriptedTransport
 
 GOOD = Answer([b"7,3,{}", None])
@@ -153,19 +153,27 @@ def test_ambiguous_framing_gets_one_answer_at_most(name):
 
 
 def test_a_malformed_request_behind_a_good_one_does_not_tear_its_answer():
-    slow = Answer([b"text:one\n", 0.05, b"text:two\n", b"usage:7,2\ndone\n", None])
+    may_go_on = []
+
+    def slow():
+        yield b"text:one\n"
+        while not may_go_on:
+            yield 0.005
+        yield from (b"text:two\n", b"usage:7,2\ndone\n", None)
 
     async def work(gateway):
         client = await gateway.connect()
         client.writer.write(post(STREAMED))
-        await asyncio.sleep(0.02)
+        data = await client.reader.readuntil(b"data: one\n\n")
         client.writer.write(b"\x16\x03\x01 nonsense\r\n\r\n")
-        data = await client.read_all()
+        await turns(0.05)
+        may_go_on.append(True)
+        data += await client.read_all()
         assert client.is_closed
         client.writer.close()
         return data
 
-    data = serve(work, slow)
+    data = serve(work, Answer(slow()))
     assert statuses(data) == [200]
     assert dechunk(data) == b"data: one\n\ndata: two\n\n" + DONE
 
@@ -184,14 +192,12 @@ def test_a_model_name_cannot_break_a_head():
 
 
 def test_half_a_connection_is_a_client_that_left():
-    answer = Answer([0.05, b"7,3,{}", None])
-
     async def work(gateway):
         data = await gateway.talk(post(CHAT), half_close=True)
-        await asyncio.sleep(0.05)
-        return data, gateway.stage.value("signalbox_client_gone_total", phase="wait")
+        await until(lambda: gateway.stage.value("signalbox_client_gone_total", phase="wait") == 1)
+        return data
 
-    assert serve(work, answer) == (b"", 1)
+    assert serve(work, Answer()) == b""
 
 
 @pytest.mark.parametrize("size", [10, 300_000])
@@ -210,18 +216,10 @@ def test_a_client_that_leaves_ends_the_upstream_call_whatever_it_sent(size, stre
             for start in range(0, len(request), step):
                 client.writer.write(request[start : start + step])
                 await client.writer.drain()
-                await asyncio.sleep(0.01)
-            for _ in range(100):
-                await asyncio.sleep(0.01)
-                if transport.running:
-                    break
-            assert transport.running == 1
+                await turns(0.01)
+            await until(lambda: transport.running == 1)
             client.writer.transport.abort()
-            for _ in range(50):
-                await asyncio.sleep(0.01)
-                if not transport.running:
-                    break
-            assert transport.running == 0
+            await until(lambda: transport.running == 0 and not gateway.state.tasks)
             assert gateway.stage.value("signalbox_requests_total", outcome="client_gone") == 1
 
     asyncio.run(main())
@@ -231,11 +229,9 @@ def test_a_client_that_leaves_while_it_sends_its_body_is_forgotten():
     async def work(gateway):
         client = await gateway.connect()
         client.writer.write(post(CHAT)[:-10])
-        await asyncio.sleep(0.03)
-        assert gateway.service.in_flight == 1
+        await until(lambda: gateway.service.in_flight == 1)
         client.writer.close()
-        await asyncio.sleep(0.05)
-        assert gateway.service.in_flight == 0
+        await until(lambda: gateway.service.in_flight == 0)
 
     serve(work)
 
@@ -252,11 +248,11 @@ def test_a_slow_reader_holds_the_provider_back():
     async def work(gateway):
         client = await gateway.connect(receive_buffer=4096)
         client.writer.write(post(STREAMED))
-        await asyncio.sleep(0.3)
-        first = len(asked)
-        assert first < 200, "the provider is read without regard to the client"
-        await asyncio.sleep(0.1)
-        assert len(asked) == first
+        first = -1
+        while len(asked) != first:
+            first = len(asked)
+            await turns(0.2)
+        assert 0 < first < 200, "the provider is read without regard to the client"
         client.writer.transport.abort()
 
     serve(work, Answer(endless()))
@@ -332,7 +328,10 @@ def test_what_is_cut_at_the_end_of_a_drain_gets_a_word(phase):
 
         client = await gateway.connect()
         client.writer.write(request[:-5] if phase == "body" else request)
-        await asyncio.sleep(0.05)
+        await until(
+            lambda: gateway.service.in_flight == 1 and (phase == "body" or gateway.stage.transports["a"].running)
+        )
+        await turns(0.05)  # for what the provider has sent
         for task in list(gateway.state.tasks):
             task.cancel(msg=SHUTDOWN)
         data = await client.read_all()
@@ -358,14 +357,21 @@ def test_what_is_cut_at_the_end_of_a_drain_gets_a_word(phase):
 
 def test_an_answer_to_nobody_is_not_an_error(caplog):
     """The provider fails just when the client leaves: nothing is logged by the server, nothing stays."""
-    broken = ProviderError(ErrorKind.BROKEN, "reset", cause=Cause.RESET)
+    has_left = []
+
+    def fails_then():
+        yield b"text:one\n"
+        while not has_left:
+            yield 0.001
+        yield ProviderError(ErrorKind.BROKEN, "reset", cause=Cause.RESET)
 
     async def work(gateway):
         client = await gateway.connect()
         client.writer.write(post(STREAMED))
-        await asyncio.sleep(0.02)
+        await client.reader.readuntil(b"data: one\n\n")
         client.writer.transport.abort()
-        await asyncio.sleep(0.1)
+        has_left.append(True)
+        await until(lambda: not gateway.state.tasks)
 
-    serve(work, Answer([b"text:one\n", 0.03, broken]))
+    serve(work, Answer(fails_then()))
     assert not caplog.records

@@ -100,11 +100,12 @@ class Blocked:
     """A stream whose reader has stopped until `opened`."""
 
     def __init__(self):
-        self.opened = threading.Event()
+        self.opened, self.entered = threading.Event(), threading.Event()
         self.data = b""
 
     def write(self, data):
-        self.opened.wait(10)
+        self.entered.set()
+        self.opened.wait(60)
         piece = bytes(data[:7000])  # as a pipe does: a part of it
         self.data += piece
         return len(piece)
@@ -114,11 +115,11 @@ def test_a_blocked_reader_blocks_nobody_and_what_is_lost_is_counted():
     stream, dropped = Blocked(), []
     writer = BatchWriter(stream, interval_s=0.001, on_dropped=dropped.append)
     writer.write(b"first")
-    time.sleep(0.05)  # it hangs in the stream now
+    assert stream.entered.wait(20), "it hangs in the stream now"
     began = time.perf_counter()
     for number in range(_MAX_WAITING_LINES + 500):
         writer.write(b"%d" % number)
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 20, "the reader has stopped for a minute"
     assert sum(dropped) == 500
     stream.opened.set()
     writer.close()

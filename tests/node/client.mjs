@@ -211,7 +211,7 @@ const operations = {
       await client.chat.completions.create(job.body, { signal: controller.signal });
     } catch (error) {
       if (!(error instanceof OpenAI.APIUserAbortError)) throw error;
-      return { left_at };
+      return { left_at, not_before: left_at };
     }
     return { answered: true };
   },
@@ -235,7 +235,7 @@ const clients = new Map();
 async function run(job) {
   const key = JSON.stringify([job.base_url, job.api_key, job.retries]);
   if (!clients.has(key)) {
-    const options = { baseURL: job.base_url, apiKey: job.api_key, maxRetries: job.retries, timeout: 20_000 };
+    const options = { baseURL: job.base_url, apiKey: job.api_key, maxRetries: job.retries, timeout: 60_000 };
     clients.set(key, new OpenAI(options));
   }
   try {

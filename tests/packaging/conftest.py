@@ -23,7 +23,7 @@ class Installation:
         """Run one of the environment's programs, without anything of the developer's Python settings."""
         command = (str(self.bin / command[0]), *command[1:])
         environ = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), **(env or {})}
-        return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=180, check=False)
 
 
 @pytest.fixture(scope="session")

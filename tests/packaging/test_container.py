@@ -76,7 +76,7 @@ def _probe(port: int) -> int:
     (healthcheck,) = _all("HEALTHCHECK")
     command = json.loads(healthcheck.partition(" CMD ")[2])
     environ = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "SIGNALBOX_PORT": str(port)}
-    return subprocess.run(command, env=environ, capture_output=True, timeout=20, check=False).returncode
+    return subprocess.run(command, env=environ, capture_output=True, timeout=90, check=False).returncode
 
 
 def test_health_check_tells_a_running_gateway_from_none(gateways: GatewayPool) -> None:

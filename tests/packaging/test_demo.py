@@ -75,13 +75,13 @@ def test_demo_that_is_stopped_ends_what_it_started(tmp_path: Path) -> None:
             assert line, f"the demo ended early:\n{said}"
             said += line
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 143
+        assert process.wait(90) == 143
     assert not any(_is_listening(port) for port in _ports(said))
 
 
 def test_demo_without_its_packages_says_what_to_install() -> None:
     command = [sys.executable, "-P", "-c", _WITHOUT_OPENAI]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 1
     assert done.stderr == ("Error: the demo needs openai; install them with: pip install 'signalbox-gateway[demo]'\n")
 

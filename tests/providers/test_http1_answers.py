@@ -335,7 +335,7 @@ def test_random_bytes_over_a_socket_are_a_providers_failure() -> None:
     async def run(data: bytes) -> None:
         nonlocal samples
         samples = iter([data, data])
-        async with asyncio.timeout(5), serving(script) as (server, transport):
+        async with asyncio.timeout(30), serving(script) as (server, transport):
             try:
                 await fetch(transport, server.call())
             except ProviderError as error:

@@ -101,23 +101,27 @@ async def test_what_follows_an_answer_belongs_to_nobody(name, pause_s) -> None:
     end = data.find(b"HTTP/1.1", 10)
     end = end if end > 0 else data.index(b"\r\n\r\n") + 8
     end = min(end, len(data) - 1)
+    left = asyncio.Event()
 
     async def script(peer: Peer) -> None:
         if peer.number:
             await forever(peer)
-        await peer.request()
-        if pause_s is None:
-            await peer.send(data)
-        else:
-            await peer.send(data[:end])
-            await asyncio.sleep(pause_s)
-            await peer.send(data[end:])
-        await forever(peer)
+        try:
+            await peer.request()
+            if pause_s is None:
+                await peer.send(data)
+            else:
+                await peer.send(data[:end])
+                await asyncio.sleep(pause_s)
+                await peer.send(data[end:])
+            await forever(peer)
+        finally:
+            left.set()
 
     async with serving(script) as (server, transport):
         assert (await fetch(transport, server.call()))[1] in (b"good", b"")
         if pause_s:
-            await asyncio.sleep(pause_s + 0.01)
+            await left.wait()
         for n in range(1, 4):
             assert await fetch(transport, server.call()) == (200, f"1.{n}".encode())
 
@@ -209,7 +213,7 @@ async def test_a_reused_connection_that_dies_before_any_byte_is_stale_and_a_fres
         assert (caught.value.kind, caught.value.cause) == (ErrorKind.STALE, Cause.RESET)
         assert caught.value.message == "The provider closed an idle connection before it answered."
         assert await fetch(transport, server.call(), fresh=True) == (200, b"1.0")
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5, "neither waits for a limit: the shortest is that for connecting, 10 s"
 
 
 @both_loops
@@ -238,17 +242,20 @@ async def test_fresh_leaves_idle_connections_where_they_are() -> None:
 @pytest.mark.parametrize("reset", [False, True], ids=["fin", "rst"])
 @both_loops
 async def test_a_connection_closed_while_idle_is_not_used_again(reset) -> None:
+    is_idle = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.answer(answer(name_of(peer)))
-        await asyncio.sleep(0.002)
+        await is_idle.wait()
+        is_idle.clear()
         (peer.reset if reset else peer.end)()
 
     async with serving(script) as (server, transport):
         files = open_files()
         for n in range(5):
             assert await fetch(transport, server.call()) == (200, f"{n}.0".encode())
-            await asyncio.sleep(0.02)
-        assert open_files() <= files
+            is_idle.set()
+            await until(lambda: open_files() <= files)  # the client has seen it, too, and closed its side
 
 
 @both_loops
@@ -287,7 +294,7 @@ async def test_idle_connections_are_closed_in_time_without_further_traffic() -> 
     async with serving(script, idle_connection_s=0.1) as (server, transport):
         await asyncio.gather(*(fetch(transport, server.call()) for _ in range(5)))
         await until(lambda: len(closed) == 5)
-        assert all(0.08 < after_s < 0.5 for after_s in closed)
+        assert all(after_s > 0.08 for after_s in closed)
         await fetch(transport, server.call())
         await until(lambda: len(closed) == 6)
 
