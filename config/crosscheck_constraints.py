@@ -18,6 +18,8 @@ class Names(Protocol):
     @property
     def routes(self) -> frozenset[str]: ...
 
+    def can_be_asked(self, name: str) -> bool: ...
+
 
 def check_constraints(config: Config, names: Names) -> Iterator[Finding]:
     """All findings about constraints."""
@@ -94,9 +96,9 @@ def _check_candidates(config: Config, names: Names) -> Iterator[Finding]:
             path: Path = ("keys", index, "candidates", position)
             if model in names.routes:
                 message = f"'{model}' is a route; a route chooses between models."
-                hint = f"Name the models of '{model}' that it may choose; 'models' says what the key may ask for."
+                hint = "Name the models that may answer; 'models' says what the key may ask for."
                 yield Finding("error", "not-a-model", message, path, hint=hint)
-            elif model not in names.models:
+            elif not names.can_be_asked(model):
                 near = suggestion(model, names.models, "models")
                 yield Finding("error", "unknown-model", f"There is no model '{model}'.", path, hint=near)
 

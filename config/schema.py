@@ -148,7 +148,7 @@ class KeyConfig(Section):
         default=None, description="Models and routes the key may ask for; all of them where left out."
     )
     candidates: Names | None = Field(
-        default=None, description="Models that routes may choose for this key; all where left out."
+        default=None, description="Models that may answer this key, whatever name it asks for; all where left out."
     )
 
 
