@@ -56,7 +56,7 @@ def decide(runtime: Runtime, request: Request, ask: Ask, caller: Caller) -> Deci
     except UnknownModelError as error:
         raise refusals.unknown_model(error.name, [name for name in error.near if caller.may_use(name)]) from None
     except NoCandidateError as error:
-        raise refusals.no_candidate(ask.name, error) from None
+        raise refusals.no_candidate(ask.name, error) from error
 
 
 def _max_cost_nusd(text: bytes) -> int:

@@ -30,6 +30,11 @@ _CENTRE = 0.45
 class Availability(Protocol):
     """What is known of a deployment beyond its configuration: breakers, pauses that providers asked for, budgets."""
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing stands against any deployment, so that there is no need to ask for each."""
+        ...
+
     def reason_against(self, deployment: Deployment, ask: Ask) -> Reason | None:
         """Why it cannot be called now; None where it can."""
         ...
@@ -37,6 +42,8 @@ class Availability(Protocol):
 
 class AlwaysAvailable:
     """Nothing stands against any deployment."""
+
+    is_calm = True
 
     def reason_against(self, deployment: Deployment, ask: Ask) -> Reason | None:  # noqa: ARG002
         """None."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, inf, log
+from operator import itemgetter
 
 from routing.features import NAMES, Features
 from routing.signals.task_type import TaskType
@@ -65,7 +66,7 @@ _TELLING = frozenset(
 _TELLING_WORDS = 40
 
 _TERMS = tuple((NAMES.index(name), weight) for name, weight in WEIGHTS.items())
-_TELLING_AT = tuple(position for position, name in enumerate(NAMES) if name in _TELLING)
+_telling = itemgetter(*(position for position, name in enumerate(NAMES) if name in _TELLING))
 
 
 @dataclass(slots=True, frozen=True)
@@ -113,7 +114,7 @@ def classify(features: Features, boundaries: Boundaries = DEFAULT_BOUNDARIES) ->
     logit = _BIAS + sum([weight * values[position] for position, weight in _TERMS])
     score = _logistic(logit)
     nearest = bisect_right(boundaries.cuts, score)
-    fired = len(features.words) >= _TELLING_WORDS or any(values[position] > 0.0 for position in _TELLING_AT)
+    fired = len(features.words) >= _TELLING_WORDS or max(_telling(values)) > 0.0
     confidence = _confidence(logit, nearest, boundaries.cuts) if fired else 0.0
     is_sure = fired and confidence >= boundaries.min_confidence
     by_score = boundaries.tiers[nearest]

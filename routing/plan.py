@@ -35,18 +35,6 @@ class Plan:
     is_sticky: bool = False
     experiments: Experiments | None = None
 
-    @property
-    def is_fixed(self) -> bool:
-        """True when every request that surely fits gets the same order."""
-        if self.limits != NO_LIMITS or self.is_sticky or self.experiments is not None:
-            return False
-        if any(d.target.capabilities is not None for d in self.deployments()):
-            return False
-        groups = self.groups
-        if sum(len(group.deployments) for group in groups) > 1 and not self.strategy.is_fixed:
-            return False
-        return all(len(group.deployments) <= 1 for group in (*groups, *self.fallbacks))
-
     def deployments(self) -> Iterator[Deployment]:
         """All candidates; one that stands in several places comes several times."""
         for group in (*self.groups, *self.fallbacks):

@@ -6,7 +6,6 @@ finished Decision, and a request that surely fits gets that.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 
 from routing.affinity import Stay, option_for, session_of, stay_or_move
@@ -15,6 +14,7 @@ from routing.choice import Choice, Group, World
 from routing.constraints import Limits, NoCandidateError, relaxed, screen
 from routing.decision import Decision, Deployment, Rejection, summarise
 from routing.experiments import Assignment
+from routing.lanes import Lane, lane_of
 from routing.plan import Plan
 from routing.preferences import NO_PREFERENCES
 from routing.rules import Rule
@@ -34,15 +34,6 @@ class UnknownModelError(Exception):
         super().__init__(name)
         self.name = name
         self.near = tuple(near)
-
-
-@dataclass(slots=True, frozen=True)
-class _Fixed:
-    """A finished decision, and the requests it holds for without a look at them."""
-
-    decision: Decision
-    sure_bytes: float
-    sure_output_tokens: float
 
 
 class Router:
@@ -67,33 +58,37 @@ class Router:
         self._strategies = strategies or {}
         self._all_rules = rules
         self._rules = {name: self._rules_for(name, plan) for name, plan in plans.items()}
-        self._fixed = {name: self._fix(plan) for name, plan in plans.items() if plan.is_fixed and not self._rules[name]}
+        self._lanes: dict[str, Lane | None] = {
+            name: None if self._rules[name] else lane_of(plan) for name, plan in plans.items()
+        }
         self._direct_plans: dict[str, Plan] = {}
-        self._direct_fixed: dict[str, _Fixed] = {}
 
     def decide(self, ask: Ask) -> Decision:
         """The candidates for a request. Raises UnknownModelError, NoCandidateError."""
-        fixed = self._fixed.get(ask.name) or self._direct_fixed.get(ask.name)
+        lane = self._lanes.get(ask.name)
         if (
-            fixed is not None
-            and ask.body_bytes <= fixed.sure_bytes
+            lane is not None
             and ask.preferences is NO_PREFERENCES
             and ask.allowed is None
-            and (ask.max_output_tokens() or 0) <= fixed.sure_output_tokens
+            and self.world.availability.is_calm
         ):
-            return fixed.decision
+            room, body = lane.room, ask.body
+            output = (body.get("max_completion_tokens") or body.get("max_tokens") or 0) if room.is_limited else 0
+            if (
+                ask.body_bytes <= room.body_bytes
+                and type(output) is int
+                and output <= room.output_tokens
+                and (room.able is None or ask.needs().capabilities <= room.able)
+            ):
+                decision = lane.decide(ask, self.world)
+                if decision is not None:
+                    return decision
         return self._decide(ask)
 
     def find(self, name: str) -> Plan:
         """The plan of a model, a route or a direct name. Raises UnknownModelError."""
         plan = self.plans.get(name) or self._direct_plans.get(name)
         return plan if plan is not None else self._make_direct(name)
-
-    def _fix(self, plan: Plan) -> _Fixed:
-        groups = (*plan.groups, *plan.fallbacks)
-        candidates = tuple(dict.fromkeys(d for group in groups for d in group.deployments))
-        decision = Decision(plan.name, plan.kind, candidates, plan.rejections, plan.route, summary=plan.summary())
-        return _Fixed(decision, plan.sure_bytes(), plan.sure_output_tokens())
 
     def _make_direct(self, name: str) -> Plan:
         provider, slash, model = name.partition("/")
@@ -102,11 +97,11 @@ class Router:
             raise UnknownModelError(name, get_close_matches(name[:128], self.plans, n=_NEAR_NAMES_SHOWN, cutoff=0.5))
         plan = make(model)
         if len(self._direct_plans) >= _DIRECT_NAMES_KEPT:
+            for known in self._direct_plans:
+                del self._lanes[known]
             self._direct_plans.clear()
-            self._direct_fixed.clear()
         self._direct_plans[name] = plan
-        if plan.is_fixed and not self._rules_for(name, plan):
-            self._direct_fixed[name] = self._fix(plan)
+        self._lanes[name] = None if self._rules_for(name, plan) else lane_of(plan)
         return plan
 
     def _rules_for(self, name: str, plan: Plan) -> tuple[Rule, ...]:
@@ -115,7 +110,10 @@ class Router:
         return tuple(rule for rule in self._all_rules if rule.can_match(name, is_route=is_route, tiers=tiers))
 
     def _decide(self, ask: Ask) -> Decision:
+        is_new = ask.name not in self._lanes
         asked = self.find(ask.name)
+        if is_new and self._lanes[ask.name] is not None:
+            return self.decide(ask)  # a direct name that has its lane now
         rules = self._rules.get(ask.name)
         if rules is None:
             rules = self._rules_for(ask.name, asked)

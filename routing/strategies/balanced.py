@@ -26,11 +26,11 @@ class Balanced:
         quality = max(weights.get("quality", 0.5), 1e-6)
         self._cost = weights.get("cost", 0.4) / quality
         self._latency = weights.get("latency", 0.1) / quality
-        self._router = router
+        self.router = router
 
     def rank(self, choice: Choice) -> list[Deployment]:
         """Models by utility."""
-        estimates = choice.estimate(choice.quality(self._router))
+        estimates = choice.estimate(choice.quality(self.router))
         highest_nusd = max((e.cost_nusd for e in estimates.values() if e.cost_nusd is not None), default=0) or 1
         highest_s = max((e.latency_s for e in estimates.values() if e.latency_s is not None), default=0.0) or 1.0
         cost_weight = self._cost * choice.world.spending.pressure(choice.ask)

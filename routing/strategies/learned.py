@@ -20,19 +20,19 @@ class Learned:
 
     def __init__(self, goal: float, router: LiveRouter | None) -> None:
         self._goal = goal
-        self._router = router
+        self.router = router
 
     def rank(self, choice: Choice) -> list[Deployment]:
         """Good enough ones by cost, then the others by quality."""
-        estimates = choice.estimate(choice.quality(self._router))
+        estimates = choice.estimate(choice.quality(self.router))
         if not estimates:
             return []
         goal = self._goal ** choice.world.spending.pressure(choice.ask)  # a budget that runs out lowers the bar
         enough = goal * max(estimate.quality or 0.0 for estimate in estimates.values())
         for estimate in estimates.values():
             estimate.utility = -_cost(estimate) if (estimate.quality or 0.0) >= enough else -inf
-        if self._router is not None:
-            choice.shadow = self._router.shadow_choice(choice.ask.features(), choice.ask.application(), self._goal)
+        if self.router is not None:
+            choice.shadow = self.router.shadow_choice(choice.ask.features(), choice.ask.application(), self._goal)
         return choice.in_order(sorted(choice.groups, key=lambda group: _key(estimates[group.model])))
 
 

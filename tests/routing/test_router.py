@@ -67,7 +67,7 @@ def test_direct_names_are_remembered_within_bounds():
     assert found.decide(ask("sim/x/y")) is found.decide(ask("sim/x/y"))
     for number in range(3 * _DIRECT_NAMES_KEPT):
         assert found.decide(ask(f"sim/{number}")).strategy == "direct"
-        assert len(found._direct_fixed) <= _DIRECT_NAMES_KEPT
+        assert len(found._lanes) <= _DIRECT_NAMES_KEPT + len(MODELS)
         assert len(found._direct_plans) <= _DIRECT_NAMES_KEPT
 
 
