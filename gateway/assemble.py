@@ -112,8 +112,9 @@ class Assembler:
                 if route.retry is not None and route.retry.max_attempts is not None
             },
             feedback=self.feedback.book(config.feedback),
-            notices=tuple(
-                f"provider '{name}' is off: {reason}" for name, reason in sorted(loaded.disabled_providers.items())
+            notices=(
+                *(f"provider '{name}' is off: {reason}" for name, reason in sorted(loaded.disabled_providers.items())),
+                *self.router_files.problems(),
             ),
         )
         kept = {id(upstream) for upstream in upstreams.values()}

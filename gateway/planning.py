@@ -99,14 +99,14 @@ class Planner:
             goal = route.goal.min_quality_vs_best
         return Spec(
             tiers=route.tiers,
-            boundaries=_boundaries(route) if route.tiers else None,
+            boundaries=boundaries_of(route) if route.tiers else None,
             weights=weights,
             min_quality_vs_best=goal,
             router=self._routers.get(name),
         )
 
 
-def _boundaries(route: RouteConfig) -> Boundaries:
+def boundaries_of(route: RouteConfig) -> Boundaries:
     """The route's own cuts where `signalbox calibrate` or a person has set them."""
     tiers = tuple(route.tiers)
     usual = Boundaries(tiers, _even_cuts(len(tiers)), route.default_tier or tiers[len(tiers) // 2])

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -110,6 +111,7 @@ class Reloader:
             if data is not None and not data.strip():
                 raise ValueError(f"{self._source.path} is empty")  # somebody is writing it just now
             # In a thread: reading and checking a large file would hold up every request for as long.
+            self._assembler.router_files.expect(is_asked=trigger in ("signal", "admin"), is_read=trigger != "prices")
             runtime, diagnostics = await asyncio.to_thread(build_runtime, self._source, self._assembler, data)
         except ConfigurationError as error:
             first = next(d for d in error.diagnostics if d.severity == "error")
@@ -134,7 +136,9 @@ class Reloader:
         if trigger == "file" and data is not None and data == self._refused:
             # The watcher sees the whole folder. The log may be written there, and this would be one more line of it.
             return True
-        return data == self._last and self._service.health.reload_error is None and self._is_echo(trigger)
+        if data != self._last or self._service.health.reload_error is not None or not self._is_echo(trigger):
+            return False
+        return not self._assembler.router_files.have_changed()
 
     def _is_echo(self, trigger: Trigger) -> bool:
         """Whether an unchanged file needs no look: the watcher sees every touch, and a reload asked of one worker comes
@@ -154,6 +158,8 @@ class Reloader:
         if result.status == "reloaded":
             metrics.config_loaded.set(time.time())
             logger.info("configuration reloaded", trigger=trigger, version=self._service.runtime.version)
+            for problem in self._assembler.router_files.problems():
+                logger.warning("router file not in use", problem=problem)
             return
         problems = [diagnostic.to_json() for diagnostic in result.diagnostics if diagnostic.severity == "error"]
         logger.error(
@@ -164,17 +170,27 @@ class Reloader:
         )
 
     async def watch(self) -> None:
-        """Reload whenever the file changes. Runs until cancelled.
+        """Reload whenever the file changes, or a router file that it names. Runs until cancelled.
 
-        The folder is watched, not the file: editors replace files, and Kubernetes swaps a symlink beside it.
+        Folders are watched, not files: editors replace files, and Kubernetes swaps a symlink beside them.
         """
-        path = self._source.path
-        if path is None:
+        if self._source.path is None:
             return
-        async for _ in awatch(
-            path.absolute().parent, debounce=_DEBOUNCE_MS, step=20, recursive=False, watch_filter=None
-        ):
-            await self.reload("file")
+        while True:
+            folders = self._folders()
+            changes = awatch(*folders, debounce=_DEBOUNCE_MS, step=20, recursive=False, watch_filter=None)
+            async with aclosing(changes):
+                async for _ in changes:
+                    await self.reload("file")
+                    if self._folders() != folders:
+                        break
+            await self.reload("file")  # what changed while nobody was watching
+
+    def _folders(self) -> set[Path]:
+        """Where something may change. A folder that does not exist cannot be watched."""
+        routers = {file.absolute().parent for file in self._assembler.router_files.paths}
+        own = set() if self._source.path is None else {self._source.path.absolute().parent}
+        return own | {folder for folder in routers if folder.is_dir()}
 
     async def follow_prices(self) -> None:
         """Build anew whenever a price changes by its list: some depend on the date, some on the hour."""

@@ -73,6 +73,8 @@ async def _serve(process: Process) -> None:
         render_metrics=metrics_renderer(),
         pipeline=Pipeline(runtime, recorder, loop, time.monotonic, time.time),
     )
+    for problem in assembler.router_files.problems():
+        recorder.logger.warning("router file not in use", problem=problem)
     recorder.metrics.config_valid.set(1)
     recorder.metrics.config_loaded.set(time.time())
     reloader = Reloader(service, process.source, assembler, process.environ)

@@ -164,6 +164,8 @@ def request_fields(outcome: Outcome) -> dict[str, Any]:
         "overhead_ms": round(outcome.overhead_s * 1000, 3),
     }
     fields["decision"] = outcome.decision.summary
+    if outcome.decision.classification is not None:
+        fields["score"] = round(outcome.decision.classification.score, 4)
     if outcome.answered_by is not None:
         fields["answered_by"] = outcome.answered_by.deployment.id
     if outcome.ttft_s is not None:
