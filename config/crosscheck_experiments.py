@@ -17,6 +17,8 @@ class Names(Protocol):
     @property
     def routes(self) -> frozenset[str]: ...
     @property
+    def keys(self) -> frozenset[str]: ...
+    @property
     def callable(self) -> frozenset[str]: ...
 
     def can_be_asked(self, name: str) -> bool: ...
@@ -33,6 +35,12 @@ def check_experiments(config: Config, names: Names) -> Iterator[Finding]:
         if route.experiment is None:
             continue
         yield from _check_same_name(name, route.experiment, seen)
+        if route.experiment.by == "key" and len(names.keys) < 2:
+            message = (
+                f"The experiment of route '{name}' is by key, and there are not two keys: one arm gets everything."
+            )
+            hint = "Use 'by: session', or declare keys under 'keys'."
+            yield Finding("warning", "one-unit", message, (*path, "experiment", "by"), hint=hint)
         for arm_name, arm in route.experiment.arms.items():
             place: Path = (*path, "experiment", "arms", arm_name)
             yield from _check_use(config, name, arm, place, names)
