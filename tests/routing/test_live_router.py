@@ -8,38 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-np = pytest.importorskip("numpy")
+pytest.importorskip("numpy")
 
-from routing.features import NAMES, extract_text  # noqa: E402
-from routing.learned.live import LiveRouter, choose, successor  # noqa: E402
-from routing.learned.model_file import RouterModel, dump  # noqa: E402
-from routing.learned.predict import PRIOR_ROWS  # noqa: E402
+from routing.features import extract_text
+from routing.learned.live import LiveRouter, choose, successor
+from tests.fakes.router_file import router_bytes
 
 ASK = extract_text("Prove that the sum of two even numbers is even.")
-
-
-def router_bytes(means=(0.5, 0.9), *, rows=PRIOR_ROWS, apgr=0.7, classifier=0.55, report=None, costs=None) -> bytes:
-    """A file whose words and trees say what the means say."""
-    models = len(means)
-    logits = np.log(np.array(means) / (1 - np.array(means)))
-    arrays = {
-        "means": np.array(means, "<f4"),
-        "rows": np.full(models, rows, "<u4"),
-        "word_rows": np.zeros(0, "<i4"),
-        "word_weights": np.zeros((0, models), "<f4"),
-        "word_bias": logits.astype("<f4"),
-        "tree_features": np.zeros((7, models), "<u2"),
-        "tree_cuts": np.zeros((7, models), "<f4"),
-        "tree_leaves": np.zeros((models, 8), "<f4"),
-        "tree_bias": np.array(means, "<f4"),
-        "application_means": np.zeros((0, models), "<f4"),
-        "application_rows": np.zeros((0, models), "<f4"),
-        "seen": np.zeros(0, "<u4"),
-    }
-    if report is None:
-        report = {"rows": rows, "figures": {"learned": {"apgr": apgr}, "classifier": {"apgr": classifier}}}
-    names = tuple("abcdefgh"[:models])
-    return dump(RouterModel(names, NAMES, (), arrays, 1.0, costs=costs or {}, report=report))
 
 
 def live(*args, **more) -> LiveRouter:
