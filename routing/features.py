@@ -45,6 +45,7 @@ def extract(body: Mapping[str, Any]) -> Features:
     """
     turn = last_turn(body)
     view = look(body, turn, _CLASSES)
+    view.tool_stage = stage = tool_stage.label(view)
     view.language = language.label(view)
     kind = task_type.label(view)
     view.task_type = kind.value
@@ -57,7 +58,7 @@ def extract(body: Mapping[str, Any]) -> Features:
         language=view.language,
         task_type=kind,
         modality=modality.label(view),
-        tool_stage=tool_stage.label(view),
+        tool_stage=stage,
     )
 
 

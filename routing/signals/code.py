@@ -23,7 +23,7 @@ LEXICON = {
     ),
 }
 
-_SYMBOLS = ("(", ")", "{", "}", "[", "]", ";", "=", "_", "#", "<", ">", "&", "|", ":")
+_SYMBOLS = frozenset("(){}[];=_#<>&|:")
 
 
 def measure(view: View) -> tuple[float, ...]:
@@ -39,4 +39,5 @@ def measure(view: View) -> tuple[float, ...]:
 
 def symbols(view: View) -> int:
     """Characters that programs are full of and prose is not."""
-    return sum(map(view.counts.__getitem__, _SYMBOLS))
+    counts = view.counts
+    return sum(map(counts.__getitem__, _SYMBOLS & counts.keys()))

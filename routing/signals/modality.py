@@ -25,4 +25,6 @@ def measure(view: View) -> tuple[float, ...]:
 
 def label(view: View) -> Modality:
     """The rarest kind of part in the last turn."""
+    if not view.turn.media:
+        return Modality.TEXT
     return next((kind for kind in Modality if kind.value in view.turn.media), Modality.TEXT)

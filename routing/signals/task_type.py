@@ -2,7 +2,8 @@
 
 from enum import StrEnum
 
-from routing.signals import code, maths, structure, tool_stage
+from routing.signals import code, maths, structure
+from routing.signals.tool_stage import ToolStage
 from routing.signals.view import View, words_of
 
 
@@ -53,7 +54,7 @@ def measure(view: View) -> tuple[float, ...]:
 
 def label(view: View) -> TaskType:
     """The kind with the most evidence; `factual` where there is none, as most short prompts are questions."""
-    if tool_stage.label(view) in (tool_stage.ToolStage.CALLED, tool_stage.ToolStage.RESULT):
+    if view.tool_stage in (ToolStage.CALLED, ToolStage.RESULT):
         return TaskType.AGENTIC
     hits = view.hits
     words = len(view.words)
@@ -77,7 +78,8 @@ def _code(view: View) -> float:
 
 def _maths(view: View) -> float:
     numbers = sum(map(str.isdecimal, view.words))
-    formulas = view.counts["\\"] + view.counts["$"] + view.counts["="]
+    count = view.counts.get
+    formulas = count("\\", 0) + count("$", 0) + count("=", 0)
     return 1.2 * view.hits.get(_MATHS, 0) + 0.4 * view.hits.get(_QUANTITY, 0) + 0.4 * numbers + 0.5 * formulas
 
 

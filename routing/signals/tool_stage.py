@@ -19,8 +19,7 @@ NAMES = ("has_tools", "is_tool_loop")
 
 def measure(view: View) -> tuple[float, ...]:
     """Whether there are tools, and whether one is at work."""
-    stage = label(view)
-    return (float(stage is not ToolStage.NONE), float(stage in (ToolStage.CALLED, ToolStage.RESULT)))
+    return _MEASURED[view.tool_stage]
 
 
 def label(view: View) -> ToolStage:
@@ -33,3 +32,9 @@ def label(view: View) -> ToolStage:
         if last.get("tool_calls") or last.get("function_call"):
             return ToolStage.CALLED
     return ToolStage.OFFERED if view.body.get("tools") or view.body.get("functions") else ToolStage.NONE
+
+
+_MEASURED: dict[str, tuple[float, float]] = {
+    stage.value: (float(stage is not ToolStage.NONE), float(stage in (ToolStage.CALLED, ToolStage.RESULT)))
+    for stage in ToolStage
+}

@@ -21,7 +21,7 @@ Lexicon = Mapping[str, frozenset[str]]
 @dataclass(slots=True)
 class View:
     """One request as signals see it. `words` are lower-case; `counts` has how often each occurs; `hits` how many words
-    belong to a word class. The two labels are filled in before anything is measured.
+    belong to a word class. The three labels are filled in before anything is measured.
     """
 
     body: Mapping[str, Any]
@@ -32,6 +32,7 @@ class View:
     hits: dict[str, int]
     language: str = ""
     task_type: str = ""
+    tool_stage: str = ""
 
 
 def index(lexicons: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
