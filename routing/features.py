@@ -46,6 +46,7 @@ def extract(body: Mapping[str, Any]) -> Features:
     turn = last_turn(body)
     view = look(body, turn, _CLASSES)
     view.tool_stage = stage = tool_stage.label(view)
+    view.tokens = length.tokens(view)
     view.language = language.label(view)
     kind = task_type.label(view)
     view.task_type = kind.value
@@ -53,7 +54,7 @@ def extract(body: Mapping[str, Any]) -> Features:
         values=tuple(chain.from_iterable([measure(view) for measure in _MEASURES])),
         words=view.words,
         hits=view.hits,
-        tokens=length.tokens(view),
+        tokens=view.tokens,
         messages=depth.messages(view),
         language=view.language,
         task_type=kind,

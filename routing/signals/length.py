@@ -12,7 +12,7 @@ def measure(view: View) -> tuple[float, ...]:
     """Logarithms of tokens and words, and the letters of an average word."""
     count = len(view.words)
     letters = sum(map(len, view.words))
-    return (log1p(tokens(view)), log1p(count), letters / count if count else 0.0)
+    return (log1p(view.tokens), log1p(count), letters / count if count else 0.0)
 
 
 def tokens(view: View) -> int:

@@ -21,7 +21,7 @@ Lexicon = Mapping[str, frozenset[str]]
 @dataclass(slots=True)
 class View:
     """One request as signals see it. `words` are lower-case; `counts` has how often each occurs; `hits` how many words
-    belong to a word class. The three labels are filled in before anything is measured.
+    belong to a word class. The three labels and the tokens are filled in before anything is measured.
     """
 
     body: Mapping[str, Any]
@@ -33,6 +33,7 @@ class View:
     language: str = ""
     task_type: str = ""
     tool_stage: str = ""
+    tokens: int = 0
 
 
 def index(lexicons: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
