@@ -7,13 +7,13 @@ from config.findings import Finding, Path, dotted
 from config.schema import Config
 from config.schema_base import Section
 
+
 def _policy(name: str) -> Callable[[Config], bool]:
     return lambda config: name in config.policies.model_fields_set
 
 
 # Path of the section, and whether the file makes use of it.
 _SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = (
-    (("rules",), lambda config: bool(config.rules)),
     (("policies", "breaker"), _policy("breaker")),
     (("policies", "hedge"), lambda config: config.policies.hedge.enabled),
     (("policies", "overload"), _policy("overload")),
