@@ -123,7 +123,8 @@ def _would_fit(text: str, path: Path) -> bool:
         return True
     try:
         # A type and its constraints, put together the way a field does it.
-        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[info.annotation, *info.metadata, info])  # type: ignore[arg-type]
+        kind = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        adapter: TypeAdapter[Any] = TypeAdapter(kind)  # type: ignore[arg-type]
         adapter.validate_python(text)
     except ValidationError:
         return False

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from config.load import load_bytes
 from config.schema import Config
+from config.source import resolve
 
 KINDS = ("mock", "openai")
 EXAMPLE = (Path(__file__).parents[2] / "signalbox.example.yaml").read_bytes()
@@ -126,9 +127,11 @@ def _configurations(draw: st.DrawFn) -> dict[str, Any]:
     names = draw(st.lists(_names, min_size=2, max_size=6, unique=True))
     cut = draw(st.integers(1, len(names) - 1))
     models, routes = names[:cut], names[cut:]
+    # PyYAML writes `-.0` without quotes, which is a number in YAML 1.2.
+    upstream_names = st.text("abc/-.:0 ", min_size=1, max_size=10).filter(lambda text: isinstance(resolve(text), str))
     deployments = st.lists(
         st.fixed_dictionaries(
-            {"provider": st.sampled_from(providers), "model": st.text("abc/-.:0 ", min_size=1, max_size=10)},
+            {"provider": st.sampled_from(providers), "model": upstream_names},
             optional={"weight": st.floats(0, 100) | st.integers(0, 9)},
         ),
         min_size=1,
