@@ -10,6 +10,7 @@ from routing.classifier import DEFAULT_BOUNDARIES, Boundaries, Classification, c
 from routing.features import Features, extract
 from routing.needs import Needs, needs_of
 from routing.preferences import NO_PREFERENCES, Preferences
+from routing.signals.turn import last_turn
 
 _TAGS = b"x-signalbox-tags"
 _MAX_TAGS = 32
@@ -40,12 +41,19 @@ class Ask:
     _needs: Needs | None = None
     _tokens: int | None = None
     _tags: frozenset[str] | None = None
+    _text: str | None = None
 
     def features(self) -> Features:
         """What the signals measure."""
         if self._features is None:
             self._features = extract(self.body)
         return self._features
+
+    def text(self) -> str:
+        """What the person wrote last, as the signals see it."""
+        if self._text is None:
+            self._text = last_turn(self.body).text
+        return self._text
 
     def classify(self, boundaries: Boundaries = DEFAULT_BOUNDARIES) -> Classification:
         """The classifier's word, by these boundaries."""

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 from config.patterns import compile_pattern
 from config.schema_routes import RangeConfig, ResponseFormat, TimeOfDayConfig, WhenConfig
 from routing.ask import Ask
-from routing.signals.turn import last_turn
 
 Condition = Callable[[Ask], bool]
 
@@ -133,7 +132,7 @@ _CONDITIONS: Sequence[tuple[str, Callable[[Any], Condition]]] = (
 
 
 def _text_condition(when: WhenConfig) -> Condition | None:
-    """Keywords and pattern in one, so that the text is cut out of the body once; None where there are none."""
+    """Keywords and pattern in one, so that the text is folded once; None where there are none."""
     any_of = tuple(map(_folded, when.keywords_any or ()))
     all_of = tuple(map(_folded, when.keywords_all or ()))
     pattern = compile_pattern(when.regex) if when.regex is not None else None
@@ -141,7 +140,7 @@ def _text_condition(when: WhenConfig) -> Condition | None:
         return None
 
     def holds(ask: Ask) -> bool:
-        text = last_turn(ask.body).text
+        text = ask.text()
         if any_of or all_of:
             folded = _folded(text)
             if any_of and not any(word in folded for word in any_of):
