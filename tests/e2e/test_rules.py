@@ -40,7 +40,7 @@ CONFIG = {
         {"name": "by-model", "when": {"model": "sim/old"}, "use": "plain"},
         {"name": "by-tier", "when": {"keywords_all": ["hard", "one"]}, "tier": "complex"},
     ],
-    "keys": [key_row("first", KEY), key_row("second", f"{KEY}-2")],
+    "keys": [key_row("first", KEY), key_row("second", f"{KEY}-2"), key_row("narrow", f"{KEY}-3", models=["auto"])],
 }
 
 
@@ -86,6 +86,12 @@ def test_what_no_rule_is_about_goes_on_as_asked(gateway: Gateway) -> None:
 def test_a_rule_of_a_route_leaves_models_alone(gateway: Gateway) -> None:
     assert _decided(gateway, "plain", tools=TOOLS)[0] == "plain"
     assert _decided(gateway, "plain", "prove that")[0] == "words"
+
+
+def test_a_key_gets_what_the_rule_says_for_a_name_it_may_ask_for(gateway: Gateway) -> None:
+    assert _decided(gateway, "auto", "prove that", key=f"{KEY}-3")[0] == "words"
+    refused = gateway.chat("words", "prove that", headers={"authorization": f"Bearer {KEY}-3"})
+    assert refused.error["code"] == "model_not_allowed"
 
 
 def test_a_direct_name_can_be_sent_elsewhere(gateway: Gateway) -> None:
