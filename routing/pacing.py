@@ -1,7 +1,7 @@
 """How much more cost has to count, so that a budget lasts to the end of its window. Pure: times are given."""
 
+import math
 from dataclasses import dataclass
-from math import pow
 
 # How sharply cost counts as spending runs ahead. By `python -m benchmarks.routing.budget_pacing`: at 2 quality is
 # lost late in the window to what was spent early, above 8 next to nothing is gained.
@@ -26,7 +26,7 @@ def pressure(spent_nusd: float, limit_nusd: float, elapsed_s: float, window_s: f
     # Before the division: there may be no money left at all.
     if money * _ROOT_OF_CAP <= left:
         return _CAP
-    return min(_CAP, pow(left / money, _SHARPNESS))
+    return min(_CAP, math.pow(left / money, _SHARPNESS))
 
 
 @dataclass(slots=True, frozen=True)
