@@ -10,6 +10,7 @@ from typing import Literal
 
 from gateway.asking import NO_HEADERS, ask_of, decide, remember
 from gateway.attempts import AttemptEngine, InterruptedStreamError, Limits, Sink
+from gateway.mirror import Mirrors
 from gateway.runtime import Caller, Runtime
 from gateway.telemetry.recorder import Recorder
 from gateway.wire import answers
@@ -34,9 +35,11 @@ class Pipeline:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        mirrors: Mirrors | None = None,
     ) -> None:
         self.runtime = runtime
         self._wall_clock = wall_clock
+        self._mirrors = mirrors
         self._recorder = recorder
         self._loop = loop
         self._clock = clock
@@ -101,6 +104,8 @@ class Pipeline:
                 outcome.cost_nusd = (outcome.cost_nusd or 0) + attempt.cost_nusd
         remember(self.runtime.router.world, outcome)
         self._recorder.record(outcome)
+        if outcome.decision.mirror is not None and self._mirrors is not None:
+            self._mirrors.send(self.runtime, self._engine, ask, outcome)
         feedback = self.runtime.feedback
         if feedback is not None:
             # Later, when the answer is on its way to the caller.

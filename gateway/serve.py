@@ -21,6 +21,7 @@ from config.settings import Settings
 from gateway.api.endpoint import endpoints
 from gateway.app import App
 from gateway.assemble import Assembler
+from gateway.mirror import Mirrors
 from gateway.pipeline import Pipeline
 from gateway.reload import SUPERVISOR_PID, Reloader, Source, build_runtime
 from gateway.server import Server, build_server
@@ -63,6 +64,8 @@ async def _serve(process: Process) -> None:
     assembler.feedback.on_lost = lambda error: recorder.logger.warning("feedback lost", error=str(error))
     data = process.source.read()
     runtime, _ = build_runtime(process.source, assembler, data)
+    background = Background(recorder)
+    mirrors = Mirrors(recorder, loop, time.monotonic, background.start)
     service = Service(
         settings=settings,
         recorder=recorder,
@@ -71,7 +74,8 @@ async def _serve(process: Process) -> None:
         wall_clock=time.time,
         new_request_id=_request_ids(random.SystemRandom()),
         render_metrics=metrics_renderer(),
-        pipeline=Pipeline(runtime, recorder, loop, time.monotonic, time.time),
+        pipeline=Pipeline(runtime, recorder, loop, time.monotonic, time.time, mirrors),
+        mirrors=mirrors,
     )
     for problem in assembler.router_files.problems():
         recorder.logger.warning("router file not in use", problem=problem)
@@ -80,7 +84,6 @@ async def _serve(process: Process) -> None:
     reloader = Reloader(service, process.source, assembler, process.environ)
     reloader.remember(data)
     server = _build_server(process, service, reloader)
-    background = Background(recorder)
     if settings.watch:
         background.start(reloader.watch(), "config watcher")
     background.start(reloader.follow_prices(), "price changes")

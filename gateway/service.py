@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from config.settings import Settings
+from gateway.mirror import Mirrors
 from gateway.pipeline import Pipeline
 from gateway.runtime import Runtime
 from gateway.telemetry.recorder import Recorder
@@ -32,6 +33,7 @@ class Service:
     pipeline: Pipeline
     health: Health = field(default_factory=Health)
     in_flight: int = 0
+    mirrors: Mirrors | None = None
 
     @property
     def runtime(self) -> Runtime:
@@ -39,4 +41,4 @@ class Service:
 
     def use(self, runtime: Runtime) -> None:
         """Swap the reference: requests under way keep the snapshot they started with."""
-        self.pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock, self.wall_clock)
+        self.pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock, self.wall_clock, self.mirrors)

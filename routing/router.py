@@ -6,6 +6,7 @@ finished Decision, and a request that surely fits gets that.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 
 from routing.affinity import Stay, option_for, session_of, stay_or_move
@@ -123,8 +124,20 @@ class Router:
         if plan.experiments is not None:
             assignment = plan.experiments.assign(ask, self.world.rng)
             if assignment.use is not None:
-                plan = self.find(assignment.use)
+                try:
+                    return _Making(self, ask, asked, self.find(assignment.use), rule, assignment).decision()
+                except NoCandidateError:
+                    assignment = None  # a request that the arm cannot take is no part of the experiment
         return _Making(self, ask, asked, plan, rule, assignment).decision()
+
+    def decide_within(self, ask: Ask, route: str | None) -> Decision:
+        """The decision for a model under the limits of a route, without rules, experiments and stays: for copies.
+
+        Raises UnknownModelError, NoCandidateError.
+        """
+        plan = self.find(ask.name)
+        limits = self.find(route).limits if route is not None else plan.limits
+        return _Making(self, ask, plan, replace(plan, limits=limits, is_sticky=False), None, None).decision()
 
     def strategy_for(
         self, plan: Plan, ask: Ask, rule: Rule | None, assignment: Assignment | None
@@ -313,12 +326,14 @@ def _stay(choice: Choice, ranked: list[Deployment], stay: Stay, tiers: Sequence[
             _quality(choice, proposed, choice.tier, tiers),
             prompt_tokens=ask.input_tokens(),
             output_tokens=round(choice.output_tokens(proposed.model)),
+            latency_s=choice.latency_s(proposed),
         ),
         option_for(
             current,
             _quality(choice, current, stay.tier, tiers),
             prompt_tokens=ask.input_tokens(),
             output_tokens=round(choice.output_tokens(current.model)),
+            latency_s=choice.latency_s(current),
             prefix_tokens=stay.prefix_tokens,
             has_caching=stay.has_caching,
         ),

@@ -17,6 +17,7 @@ import orjson
 
 from policies.outcome import Attempt, Outcome
 from providers import lenient_json
+from routing.decision import Decision
 
 Level = Literal["debug", "info", "warning", "error"]
 _LEVELS = ("debug", "info", "warning", "error")
@@ -164,8 +165,8 @@ def request_fields(outcome: Outcome) -> dict[str, Any]:
         "overhead_ms": round(outcome.overhead_s * 1000, 3),
     }
     fields["decision"] = outcome.decision.summary
-    if outcome.decision.classification is not None:
-        fields["score"] = round(outcome.decision.classification.score, 4)
+    if outcome.decision.route is not None:
+        fields |= _decision_fields(outcome.decision)
     if outcome.answered_by is not None:
         fields["answered_by"] = outcome.answered_by.deployment.id
     if outcome.ttft_s is not None:
@@ -185,6 +186,21 @@ def request_fields(outcome: Outcome) -> dict[str, Any]:
         fields["attempts"] = [_attempt_fields(attempt) for attempt in outcome.attempts]
     else:
         fields["attempts"] = len(outcome.attempts)
+    return fields
+
+
+def _decision_fields(decision: Decision) -> dict[str, Any]:
+    """What a route decided on: numbers and names, nothing of the text."""
+    fields: dict[str, Any] = {}
+    found = decision.classification
+    if found is not None:
+        fields = {"score": round(found.score, 4), "confidence": round(found.confidence, 4), "task": found.task_type}
+    for name in ("router_version", "shadow"):
+        value = getattr(decision, name)
+        if value is not None:
+            fields[name] = value
+    if decision.rejections:
+        fields["rejected"] = {rejection.deployment.id: rejection.reason for rejection in decision.rejections}
     return fields
 
 

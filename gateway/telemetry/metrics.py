@@ -9,6 +9,7 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from gateway.telemetry.routing_metrics import RoutingMetrics
 from gateway.telemetry.tally import CounterTally, HistogramTally
 from policies.outcome import Attempt, Outcome
 from providers.base import ErrorKind, Usage
@@ -116,6 +117,7 @@ class Metrics:
             "signalbox_log_lines_dropped_total", "Log lines lost because the log could not be written fast enough."
         )
         self.info = gauge("signalbox_build_info", "Always 1; the version is a label.", ("version",), mode="livemax")
+        self.routing = RoutingMetrics(counter)
         self._request_series: dict[tuple[str, str, str, bool], _RequestSeries] = {}
         self._attempt_series: dict[tuple[str, bool], _AttemptSeries] = {}
 
@@ -132,6 +134,9 @@ class Metrics:
         series.overhead.observe(outcome.overhead_s)
         for attempt in outcome.attempts:
             self._record_attempt(attempt, request.stream)
+        decision = outcome.decision
+        if decision.route is not None or decision.rejections:
+            self.routing.record(outcome)
         if outcome.ending != "ok" or len(outcome.attempts) > 1:
             self._record_trouble(outcome, model)
 
@@ -143,6 +148,7 @@ class Metrics:
             request_series.flush()
         for attempt_series in self._attempt_series.values():
             attempt_series.flush()
+        self.routing.flush()
 
     def record_refusal(self, endpoint: str, reason: str) -> None:
         """Count a request that ended before routing."""
