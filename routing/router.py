@@ -196,7 +196,9 @@ class _Making:
         plan = self._plan
         groups: Sequence[Group] = self._with_canary(plan.groups)
         fallbacks: Sequence[Group] = (*plan.fallbacks, *self._wished_models())
-        limits = plan.limits.merged(self._ask.preferences.limits())
+        # What the route that was asked for demands holds wherever a rule or an experiment sends its requests.
+        limits = plan.limits.merged(self._asked.limits) if self._asked is not plan else plan.limits
+        limits = limits.merged(self._ask.preferences.limits())
         choice.min_tier = plan.limits.min_tier
         kept = self._screen(choice, groups, fallbacks, limits)
         if kept is None:

@@ -164,3 +164,16 @@ def test_a_key_limits_what_routes_may_choose():
     with pytest.raises(NoCandidateError) as caught:
         found.decide(ask("large", allowed=frozenset({"small"})))
     assert caught.value.main is Reason.NOT_ALLOWED
+
+
+def test_a_rule_does_not_lift_the_limits_of_the_route():
+    providers = {"eu": {"kind": "mock", "residency": "eu"}, "us": {"kind": "mock", "residency": "us"}}
+    own = {"here": model("h", provider="eu"), "there": model("t", provider="us")}
+    route = {"pool": ["here"], "constraints": {"residency": ["eu"]}}
+    rules = [{"when": {"keywords_any": ["far"]}, "use": "there"}]
+    found = router(providers=providers, models=own, routes={"r": route}, rules=rules)
+    assert models(found.decide(ask("r"))) == ["here"]
+    with pytest.raises(NoCandidateError) as caught:
+        found.decide(ask("r", "far away"))
+    assert caught.value.main is Reason.RESIDENCY
+    assert models(found.decide(ask("here", "far away"))) == ["there"]
