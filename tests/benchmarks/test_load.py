@@ -25,7 +25,7 @@ def _run(tmp_path: Path, *arguments: str) -> dict[str, Any]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -67,7 +67,7 @@ def test_results_name_no_place(tmp_path: Path) -> None:
 def test_generator_counts_every_answer_of_the_upstream(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.upstream", str(port)]
-    server = start(command, port, None, environ=own_environ(), within_s=15, folder=tmp_path)
+    server = start(command, port, None, environ=own_environ(), within_s=60, folder=tmp_path)
     try:
         whole = asyncio.run(perform(Job(port, "m", connections=3, duration_s=10, max_requests=50)))
         streams = asyncio.run(

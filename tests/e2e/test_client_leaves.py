@@ -1,14 +1,18 @@
 """A client that goes away stops the upstream call at once, in every phase; what it used is still counted."""
 
+import time
+
 import pytest
 
 from tests.fakes.gateway import Gateway
+from tests.fakes.promptness import typical
 from tests.fakes.script import endless_stream, silent
 
 pytestmark = pytest.mark.e2e
 only = pytest.mark.parametrize
 
-# The bar is 0.1 s on a quiet machine; the rest is room for two busy cores.
+# The promise is 0.1 s on a quiet machine. A gateway that did not watch its client would hold the upstream call for 10 s
+# in every try, until its own limits end it; so a try that other load has spoilt may be repeated.
 CLOSED_WITHIN_S = 0.5
 CHUNK = {
     "id": "c1",
@@ -24,13 +28,17 @@ EVERY = ["direct", "openai", "anthropic", "gemini"]
 def test_during_a_stream(ask, upstream, target, measured):
     upstream.always(target.upstream_model, endless_stream(CHUNK, delay_s=0.01))
     before = counted(target.gateway)
-    result = ask("leave_stream", "hello")
-    assert result["text"] == "four more words here"
-    request = upstream.wait_requests(1)[0]
-    took = request.wait_closed() - result["left_at"]
-    measured("upstream closed after ms", took * 1000)
-    assert took < CLOSED_WITHIN_S
-    assert len(upstream.requests()) == 1
+
+    def once():
+        asked = len(upstream.requests())
+        result = ask("leave_stream", "hello")
+        assert result["text"] == "four more words here"
+        took = upstream.requests()[asked].wait_closed() - result["left_at"]
+        measured("upstream closed after ms", took * 1000)
+        assert len(upstream.requests()) == asked + 1
+        return took
+
+    assert typical(once, CLOSED_WITHIN_S) < CLOSED_WITHIN_S
     if target.gateway is not None:
         for (name, labels), value in before.items():
             target.gateway.wait_metric(name, value + 1, **dict(labels))
@@ -50,22 +58,36 @@ def counted(gateway: Gateway | None) -> dict[tuple[str, tuple[tuple[str, str], .
 @only("stream", [False, True], ids=["whole", "stream"])
 def test_before_the_first_byte(ask, upstream, target, stream, measured):
     upstream.always(target.upstream_model, silent())
+
+    def once():
+        asked, result = leave_early(ask, upstream, stream=stream)
+        closed_at = upstream.requests()[asked].wait_closed()
+        measured("upstream closed after ms", (closed_at - result["left_at"]) * 1000)
+        assert closed_at > result["not_before"] - 0.1
+        assert len(upstream.requests()) == asked + 1
+        return closed_at - result["left_at"]
+
+    assert typical(once, CLOSED_WITHIN_S) < CLOSED_WITHIN_S
+
+
+def leave_early(ask, upstream, **body):
+    """Leave when the upstream has the request. How many it had had before, and what the client says."""
     for after_s in (0.3, 1.0, 3.0):  # on a busy machine a client may have left before it had even asked
-        result = ask("leave_early", "hello", stream=stream, job={"after_s": after_s})
-        if upstream.requests():
-            break
-    request = upstream.wait_requests(1)[0]
-    took = request.wait_closed() - result["left_at"]
-    measured("upstream closed after ms", took * 1000)
-    assert -0.1 < took < CLOSED_WITHIN_S
-    assert len(upstream.requests()) == 1
+        asked = len(upstream.requests())
+        result = ask("leave_early", "hello", job={"after_s": after_s}, **body)
+        if len(upstream.requests()) > asked:
+            return asked, result
+        time.sleep(after_s)  # for what it may have asked in its last moment: that belongs to no other try
+    raise AssertionError("the client never asked")
 
 
 @only("target", ["openai"], indirect=True)
 def test_the_connection_to_the_provider_is_not_lost(ask, upstream, target):
     """After a cancelled call the gateway goes on as if nothing had happened."""
-    upstream.script(target.upstream_model, silent(), endless_stream(CHUNK, delay_s=0.01))
-    ask("leave_early", "hello", job={"after_s": 0.2})
+    upstream.always(target.upstream_model, silent())
+    leave_early(ask, upstream)
+    upstream.always(target.upstream_model, endless_stream(CHUNK, delay_s=0.01))
     ask("leave_stream", "hello")
+    upstream.always(target.upstream_model, lambda _: None)
     for _ in range(3):
         assert ask("create", "hello")["text"] == "You said: hello"

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.fakes.http import connect, head_of, raw, read_all, send
+from tests.fakes.promptness import typical
 from tests.fakes.script import (
     Script,
     cut_after,
@@ -101,18 +102,24 @@ def test_hang_up_before_the_head(upstream, script):
         ask(upstream)
 
 
-def test_stall_notices_the_peer_leaving(upstream):
-    upstream.script("m", stalled_after(sse(["x"]), 4), silent())
+@pytest.mark.parametrize("script", [stalled_after(sse(["x"]), 4), silent()], ids=["stalled", "silent"])
+def test_stall_notices_the_peer_leaving(upstream, script):
+    upstream.always("m", script)
     body = b'{"model":"m"}'
-    for number in (1, 2):
+
+    def once():
+        asked = len(upstream.requests())
         with connect(upstream.base_url) as sock:
             sock.sendall(head_of("POST", "/v1/chat/completions", content_length=str(len(body))) + body)
-            request = upstream.wait_requests(number)[-1]
+            request = upstream.wait_requests(asked + 1)[asked]
             time.sleep(0.05)
             assert request.closed_at is None
             left_at = time.monotonic()
-        assert request.wait_closed() - left_at < 0.2
+        took = request.wait_closed() - left_at
         assert request.is_interrupted
+        return took
+
+    assert typical(once, 0.2) < 0.2
 
 
 def test_keep_alive_and_the_ways_it_ends(upstream):
@@ -141,7 +148,7 @@ def test_idle_close(upstream):
     body = b'{"model":"m"}'
     began = time.monotonic()
     raw(upstream.base_url, head_of("POST", "/v1/chat/completions", content_length=str(len(body))) + body)
-    assert 0.04 < time.monotonic() - began < 2
+    assert 0.04 < time.monotonic() - began < 8, "silence alone ends the reading after 10 s"
 
 
 def test_garbage_and_refusal(upstream):
@@ -160,11 +167,11 @@ def test_an_endless_stream_waits_for_its_reader(upstream):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         sock.sendall(head_of("POST", "/v1/chat/completions", content_length=str(len(body))) + body)
         request = upstream.wait_requests(1)[0]
-        sizes = []
-        for _ in range(3):
+        sizes = [0]
+        while not sizes[-1] or len(sizes) < 3 or sizes[-3] != sizes[-1]:
+            assert sizes[-1] < 32 * 1024 * 1024, "more than the kernel's buffers hold"
             time.sleep(0.1)
             sizes.append(request.sent_bytes)
-    assert sizes[1] == sizes[2] > 0
     request.wait_closed()
 
 

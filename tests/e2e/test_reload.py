@@ -33,7 +33,7 @@ def listed(gateway):
     return {m["id"] for m in send(f"{gateway.base_url}/models", headers=AUTH).json["data"]}
 
 
-def wait_for(gateway, name, timeout_s=5.0):
+def wait_for(gateway, name, timeout_s=30.0):
     deadline = time.monotonic() + timeout_s
     while name not in listed(gateway):
         assert time.monotonic() < deadline, f"{name} is not in use after {timeout_s} s:\n{gateway.output()[-2000:]}"
@@ -56,7 +56,7 @@ class Load:
     def __exit__(self, *_):
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
 
     def _run(self, stream):
         while not self._stop.is_set():
@@ -93,7 +93,7 @@ def test_200_reloads_under_load_fail_no_request(config, upstream):
 def test_a_bad_file_keeps_the_old_configuration_and_says_why(config):
     with Gateway(generation(config, 1)) as gateway:
         gateway.write(BROKEN)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while gateway.metric("signalbox_config_valid") == 1:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -106,7 +106,7 @@ def test_a_bad_file_keeps_the_old_configuration_and_says_why(config):
         ready = send(f"{gateway.root_url}/readyz")
         assert ready.status == 200
         assert "nobody" in ready.body.decode() or "routess" in ready.body.decode()
-        deadline = time.monotonic() + 2  # lines are written in batches
+        deadline = time.monotonic() + 20  # lines are written in batches
         while not any("nobody" in str(line) or "routess" in str(line) for line in gateway.logs()):
             assert time.monotonic() < deadline, gateway.output()
             time.sleep(0.02)
@@ -173,7 +173,7 @@ def test_a_stream_keeps_the_configuration_it_began_with(config, upstream):
         gateway.write(config)
         assert gateway.reload().status == 200
         assert gateway.chat("second", headers=AUTH).status == 401
-        thread.join(10)
+        thread.join(60)
     assert answers[0].text == "You said: hello there"
     assert answers[0].frames[-1] == "data: [DONE]"
 
@@ -196,14 +196,14 @@ def test_workers_reload_together_and_add_up_their_metrics(config):
             assert gateway.metric("signalbox_tokens_total", deployment="oa/up-gen", **{"class": "output"}) == 320
         gateway.write(generation(config, 2))
         assert gateway.reload().status == 200
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         streak = 0
         while streak < 20:  # new connections go to either worker
             streak = streak + 1 if "generation-2" in listed(gateway) else 0
             assert time.monotonic() < deadline
         # A worker that dies is replaced, and what it counted stays.
         os.kill(gateway.children()[0], signal.SIGKILL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while len(gateway.children()) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -215,7 +215,7 @@ def test_sigterm_lets_streams_end(config, upstream):
     from tests.fakes.script import with_pauses
 
     upstream.on(lambda request: with_pauses(_usual(request), 0.1))
-    with Gateway(config) as gateway:
+    with Gateway(config, env={"SIGNALBOX_DRAIN_S": "12"}) as gateway:
         answers = []
         thread = threading.Thread(
             target=lambda: answers.append(gateway.chat("chat-openai", "hello there", headers=AUTH, stream=True))
@@ -224,6 +224,6 @@ def test_sigterm_lets_streams_end(config, upstream):
         upstream.wait_requests(1)
         time.sleep(0.2)
         assert gateway.stop() == 0
-        thread.join(5)
+        thread.join(60)
     assert answers[0].text == "You said: hello there"
     assert answers[0].frames[-1] == "data: [DONE]"

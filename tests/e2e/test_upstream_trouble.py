@@ -8,6 +8,7 @@ import pytest
 from tests.e2e.setup import KEY, standard_config
 from tests.fakes.dialects.choose import answer as usual
 from tests.fakes.gateway import Gateway
+from tests.fakes.promptness import typical
 from tests.fakes.script import (
     Script,
     cut_after,
@@ -28,8 +29,9 @@ AUTH = {"authorization": f"Bearer {KEY}"}
 
 
 def quick_config(upstream, **timeouts):
+    """Limits that a healthy provider keeps on a busy machine, too, and that no test has to wait long for."""
     config = standard_config(upstream)
-    config["policies"]["timeouts"] = {"connect_s": 1, "ttft_s": 0.4, "idle_s": 0.4, "total_s": 5} | timeouts
+    config["policies"]["timeouts"] = {"connect_s": 5, "ttft_s": 1, "idle_s": 1, "total_s": 10} | timeouts
     return config
 
 
@@ -113,33 +115,46 @@ def test_refused_connections(gateways, upstream):
         config["providers"]["dead"] = {"kind": "openai", "api_key": "x", "base_url": f"http://127.0.0.1:{port}/v1"}
         config["models"]["first"]["deployments"][0]["provider"] = "dead"
         with Gateway(config) as gateway:
-            began = time.monotonic()
-            assert gateway.chat("both", headers=AUTH).text == "You said: hello"
-            assert time.monotonic() - began < 1
+
+            def once():
+                began = time.monotonic()
+                assert gateway.chat("both", headers=AUTH).text == "You said: hello"
+                return time.monotonic() - began
+
+            assert typical(once, 1) < 1, "a refusal is no reason to wait"
             answer = gateway.chat("first", headers=AUTH)
             assert answer.status == 502
             assert str(port) not in answer.body.decode()
             assert "127.0.0.1" not in answer.body.decode()
 
 
-@only(("stream", "limit_s"), [(True, 0.4), (False, 1.0)], ids=["stream", "whole"])
-def test_silence_has_an_end(gateways, upstream, stream, limit_s):
+@only(
+    ("stream", "limits", "limit_s"),
+    [(True, {"ttft_s": 0.4, "idle_s": 20, "total_s": 20}, 0.4), (False, {"ttft_s": 0.4, "total_s": 1}, 1.0)],
+    ids=["stream", "whole"],
+)
+def test_silence_has_an_end(gateways, upstream, stream, limits, limit_s):
     """A stream has to begin soon; a whole answer may take all the time there is."""
-    gateway = gateways.get(quick_config(upstream, total_s=1.0))
+    gateway = gateways.get(quick_config(upstream, **limits))
     upstream.always("up-openai", silent())
     began = time.monotonic()
     answer = gateway.chat("chat-openai", headers=AUTH, stream=stream)
     assert answer.status == 504
-    assert limit_s - 0.1 < time.monotonic() - began < limit_s + 1
+    assert limit_s - 0.1 < time.monotonic() - began < 10, "any other limit is 20 s"
     upstream.last.wait_closed()
 
 
 def test_the_end_of_a_stream_waits_for_nobody(gateway, upstream):
     """A provider that keeps silent after its last event does not keep the client waiting for the end of the body."""
-    upstream.script("up-openai", stalled_after(HEALTHY, 10_000))
-    began = time.monotonic()
-    assert gateway.chat("chat-openai", headers=AUTH, stream=True).text == "You said: hello"
-    assert time.monotonic() - began < 0.8
+    upstream.always("up-openai", stalled_after(HEALTHY, 10_000))
+
+    def once():
+        began = time.monotonic()
+        assert gateway.chat("chat-openai", headers=AUTH, stream=True).text == "You said: hello"
+        return time.monotonic() - began
+
+    # For a second the gateway looks for the end of the body, so that it can keep the connection.
+    assert typical(once, 0.8) < 0.8
 
 
 def test_silence_in_a_stream_has_an_end(quick, upstream):
@@ -154,20 +169,20 @@ def test_silence_in_a_stream_has_an_end(quick, upstream):
 def test_comments_do_not_count_as_life(quick, upstream):
     from tests.fakes.script import Pause
 
-    steps = [piece for _ in range(100) for piece in (b": keep-alive\n\n", Pause(0.05))]
+    steps = [piece for _ in range(400) for piece in (b": keep-alive\n\n", Pause(0.05))]
     upstream.always("up-openai", Script(200, (("content-type", "text/event-stream"),), tuple(steps), "chunked"))
     began = time.monotonic()
     assert quick.chat("chat-openai", headers=AUTH, stream=True).status == 504
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 8, "the total limit is 10 s, and the comments go on for 20"
 
 
 def test_the_total_limit_ends_a_drip(gateways, upstream):
-    gateway = gateways.get(quick_config(upstream, ttft_s=2, total_s=0.8))
-    upstream.always("up-openai", sliced(sse([chunk("word ")] * 30), 30, delay_s=0.03))
+    gateway = gateways.get(quick_config(upstream, ttft_s=20, total_s=2))
+    upstream.always("up-openai", sliced(sse([chunk("word ")] * 200), 30, delay_s=0.03))  # more than half a minute
     began = time.monotonic()
     answer = gateway.chat("chat-openai", headers=AUTH, stream=True)
     assert answer.status == 200
-    assert 0.5 < time.monotonic() - began < 1.8
+    assert 1.7 < time.monotonic() - began < 15
     assert answer.events[-1]["error"]["code"] == "stream_interrupted"
 
 
