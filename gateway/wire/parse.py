@@ -66,7 +66,7 @@ def parse_request(operation: Operation, raw: bytes, request_id: str) -> Request:
         types = _TYPES.get(key)
         if types is not None and type(value) not in types:
             raise _wrong_type(key, types, value)
-    model = body.get("model")
+    model = body["model"] if "model" in body else _first_model(body.get("models"))
     if not model or len(model) > _MAX_MODEL_CHARS:
         raise _bad_model(model)
     required, types = _REQUIRED[operation]
@@ -83,6 +83,12 @@ def parse_request(operation: Operation, raw: bytes, request_id: str) -> Request:
     options = body.get("stream_options")
     include_usage = options is not None and options.get("include_usage") is True
     return Request(operation, body, raw, model, stream, include_usage, request_id)
+
+
+def _first_model(models: object) -> str | None:
+    """OpenRouter's SDKs may send a list of models, and then leave out `model`."""
+    first = models[0] if type(models) is list and models else None
+    return first if type(first) is str else None
 
 
 def decompress(raw: bytes, encoding: str, limit: int) -> bytes:

@@ -96,6 +96,13 @@ def test_who_cannot(gateway, model, body, refused):
     assert ask(gateway, model, **body) == refused
 
 
+def test_models_alone(gateway, upstream):
+    body = {"models": ["a", "b"], "messages": [{"role": "user", "content": "hi"}]}
+    answer = send(f"{gateway.base_url}/chat/completions", json.dumps(body).encode(), headers=AUTH)
+    assert (answer.status, answer.headers["x-signalbox-model"]) == (200, "east/up-a")
+    assert json.loads(upstream.last.body) == {"messages": body["messages"], "model": "up-a"}
+
+
 def test_a_key_reaches_no_further_model_than_it_may(gateway):
     assert ask(gateway, "a", key=f"{KEY}-narrow", models=["b"]) == (403, "model_not_allowed", None, "model")
     assert ask(gateway, "both", key=f"{KEY}-bound", provider={"order": ["west"]}) == "east/up-a"

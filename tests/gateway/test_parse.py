@@ -32,6 +32,14 @@ def refusal(body, operation="chat"):
     return caught.value.reason, refused.error["param"], refused.error["message"]
 
 
+def test_the_first_of_several_models_stands_for_the_model():
+    body = {"models": ["a", "b"], "messages": [USER]}
+    assert parse(body).model == "a"
+    assert parse({**body, "model": "c"}).model == "c"
+    for models in ([], [1], "a", None, [""]):
+        assert refusal({**body, "models": models})[1] == "model"
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"", b" ", b"null", b"[]", b"1", b'"x"', b"{", b'{"a":}', b"\xff\xfe", b'{"a": NaN}', b"\xef\xbb\xbf{}",
