@@ -66,9 +66,11 @@ def _max_cost_nusd(text: bytes) -> int:
         raise refusals.invalid_header(_MAX_COST.decode(), str(error)) from None
 
 
-def remember(world: World, outcome: Outcome) -> None:
-    """What an answer teaches for the next requests: how long answers are, and where this conversation is."""
+def remember(world: World, ask: Ask, outcome: Outcome) -> None:
+    """What a request teaches for the next ones: what was spent, how long answers are, where this conversation is."""
     decision, answered_by, usage = outcome.decision, outcome.answered_by, outcome.usage
+    if outcome.cost_nusd:
+        world.spending.note(ask.key, outcome.cost_nusd, ask.arrived_s)
     if answered_by is None or usage is None or not answered_by.is_complete:
         return
     if decision.application:

@@ -21,6 +21,7 @@ from gateway.options import check_ca_file, options_of
 from gateway.planning import Planner
 from gateway.router_files import RouterFiles
 from gateway.runtime import Caller, ListedModel, Runtime, Upstream
+from gateway.spending import SpendingBook
 from policies.timeouts import Timeouts
 from providers import pricing, registry
 from providers.base import ProviderOptions, Target
@@ -33,6 +34,9 @@ from routing.latency import LatencyBook
 from routing.plan import Plan
 from routing.router import Router
 from routing.rules import compile_rules
+
+# What /readyz says where scores may miss the process that could take them.
+_SCATTERED = "feedback: a score has to reach the worker that answered, and the others refuse it; collect with one worker"
 
 
 @dataclass(slots=True, frozen=True)
@@ -64,6 +68,8 @@ class Assembler:
         self._now = now
         rng = rng if rng is not None else random.Random()  # noqa: S311 - load spreading, not a secret
         self.world = World(rng, LatencyBook(clock), AffinityBook(clock))
+        self.spending = SpendingBook()
+        self.world.spending = self.spending
         self.router_files = RouterFiles(folder)
         self.feedback = FeedbackKeeper(folder, clock)
         self._upstreams: dict[str, tuple[Inputs, Upstream]] = {}
@@ -115,11 +121,13 @@ class Assembler:
             notices=(
                 *(f"provider '{name}' is off: {reason}" for name, reason in sorted(loaded.disabled_providers.items())),
                 *self.router_files.problems(),
+                *([_SCATTERED] if config.feedback is not None and self._settings.workers > 1 else []),
             ),
         )
         kept = {id(upstream) for upstream in upstreams.values()}
         self.retired = [upstream.transport for _, upstream in self._upstreams.values() if id(upstream) not in kept]
         self._upstreams = connected
+        self.spending.use(config.budgets, config.keys)
         return runtime
 
     def _connected(self, config: Config, disabled: Mapping[str, str]) -> dict[str, tuple[Inputs, Upstream]]:

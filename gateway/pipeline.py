@@ -102,7 +102,7 @@ class Pipeline:
         for attempt in outcome.attempts:
             if attempt.cost_nusd is not None:
                 outcome.cost_nusd = (outcome.cost_nusd or 0) + attempt.cost_nusd
-        remember(self.runtime.router.world, outcome)
+        remember(self.runtime.router.world, ask, outcome)
         self._recorder.record(outcome)
         if outcome.decision.mirror is not None and self._mirrors is not None:
             self._mirrors.send(self.runtime, self._engine, ask, outcome)

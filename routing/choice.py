@@ -57,6 +57,10 @@ class Spending(Protocol):
         """By what factor cost counts more than usual; 1 while spending is on schedule."""
         ...
 
+    def note(self, key: str, cost_nusd: int, now_s: float) -> None:
+        """A request of the caller `key` cost this much at `now_s` (Unix seconds)."""
+        ...
+
 
 class Unhurried:
     """No budget is running out."""
@@ -64,6 +68,9 @@ class Unhurried:
     def pressure(self, ask: Ask) -> float:  # noqa: ARG002
         """1."""
         return 1.0
+
+    def note(self, key: str, cost_nusd: int, now_s: float) -> None:
+        """Nothing is followed."""
 
 
 @dataclass(slots=True)
