@@ -38,6 +38,9 @@ async def _handle(service: Service, scope: Scope, receive: Receive, send: Send) 
         caller = authenticate(headers, runtime.keys)
         if runtime.feedback is None:
             raise refusals.feedback_off()
+        content_type = headers.get(b"content-type", b"application/json")
+        if not content_type.lower().startswith(b"application/json"):
+            raise refusals.wrong_content_type(content_type.decode("latin-1"))
         given = _parse(await _read(receive, headers))
         model = await _record(service, runtime.feedback, caller, given)
     except refusals.RefusedError as error:
@@ -67,7 +70,7 @@ async def _record(service: Service, book: FeedbackBook, caller: Caller, given: _
         except UnknownRequestError:
             await asyncio.sleep(_SETTLING_S)
             model, written = book.score(caller.name, given.request_id, given.score, given.model)
-        await asyncio.wrap_future(written)
+        await asyncio.shield(asyncio.wrap_future(written))  # a client that leaves takes no score back
     except UnknownRequestError:
         raise refusals.unknown_request(given.request_id) from None
     except UnknownAnswerError as error:

@@ -68,7 +68,9 @@ def command(file: Path, name: str | None, shares: str | None, config_file: Path 
         raise click.ClickException(f'{file}: no requests in it; each line is {{"prompt": ...}} or {{"score": ...}}')
     cuts = tuple(round(cut, _DIGITS) for cut in calibrate([request.score for request in requests], targets))
     if any(low >= high for low, high in pairwise(cuts)):
-        raise click.ClickException("too many requests have the same score to divide them by it; take more of them.")
+        raise click.ClickException(
+            f"{len(requests)} requests have too few different scores for {len(before.tiers)} tiers; take more of them."
+        )
     _show(name, requests, before, replace(before, cuts=cuts), targets)
     if is_written:
         _write(path, name, cuts, loaded)

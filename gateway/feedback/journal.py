@@ -29,16 +29,16 @@ class Journal:
     def append(self, line: bytes) -> "Future[None]":
         """Write `line` (without its line break) after all those before. The future raises OSError if that fails."""
         if not self._places.acquire(blocking=False):
+            error = OSError("the disk is too slow")
             failed: Future[None] = Future()
-            failed.set_exception(OSError("the disk is too slow"))
-            self._finished(failed)
+            failed.set_exception(error)
+            self._on_lost(error)
             return failed
         writing = self._writer.submit(self._write, line + b"\n")
         writing.add_done_callback(self._finished)
         return writing
 
     def _write(self, line: bytes) -> None:
-        self._places.release()
         descriptor = self._open(len(line))
         try:
             if os.write(descriptor, line) != len(line):
@@ -66,6 +66,7 @@ class Journal:
             os.close(descriptor)
 
     def _finished(self, writing: "Future[None]") -> None:
+        self._places.release()
         error = writing.exception()
         if isinstance(error, Exception):
             self._on_lost(error)

@@ -142,6 +142,7 @@ def test_what_is_no_object_is_refused(gateway: Gateway, raw: bytes) -> None:
 def test_limits_of_the_endpoint(gateway: Gateway) -> None:
     assert score(gateway, b" " * 20_000).status == 413
     assert send(f"{gateway.base_url}/feedback", headers=ANN).status == 405
+    assert score(gateway, b'{"request_id": "x", "score": 1}', ANN | {"content-type": "text/plain"}).status == 415
 
 
 def test_a_model_that_did_not_answer_cannot_be_scored(gateway: Gateway) -> None:

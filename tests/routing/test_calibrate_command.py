@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from config.load import load_path
 from gateway.cli.cuts_in_file import NotSafeError, with_cuts
 from gateway.cli.main import signalbox
+from tests.fakes.gateway import Gateway
+from tests.fakes.http import send
 
 CONFIG = """\
 # Ours.
@@ -91,6 +93,19 @@ def test_the_gateways_log_can_be_read(folder: Path) -> None:
     assert "in the default tier" not in result.output
 
 
+@pytest.mark.e2e
+def test_the_log_of_a_real_gateway_will_do(folder: Path) -> None:
+    with Gateway(CONFIG) as gateway:
+        for text in ("hi", "Prove that there are infinitely many primes, step by step.", "Sort 17 names in Python"):
+            body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
+            answer = send(f"{gateway.base_url}/chat/completions", body)
+            gateway.wait_log(answer.headers["x-request-id"])
+        log = gateway.logs()
+    result = calibrate(folder, [*log], "--shares", "simple=1,medium=1,complex=1")
+    assert result.exit_code == 0, result.output
+    assert "3 requests" in result.output
+
+
 def test_write_changes_one_line_and_keeps_every_other_byte(folder: Path) -> None:
     config = folder / "signalbox.yaml"
     config.chmod(0o640)
@@ -154,7 +169,7 @@ def test_a_mapping_that_two_routes_share_is_left_alone(folder: Path) -> None:
         ([{"text": "x"}], [], "line 1: it needs 'prompt'"),
         ([{"score": 0.5}, {"score": 1.5}], [], "line 2: it needs 'prompt'"),
         ([7], [], "line 1: it is not a JSON object"),
-        ([{"score": 0.5}] * 9, [], "the same score"),
+        ([{"score": 0.5}] * 9, [], "too few different scores"),
         (scores(), ["--route", "plain"], "'plain' is none of them"),
         (scores(), ["--shares", "simple=0.5"], "name every tier"),
         (scores(), ["--shares", "simple=0,medium=1,complex=1"], "above 0"),
