@@ -36,7 +36,7 @@ from routing.router import Router
 from routing.rules import compile_rules
 
 # What /readyz says where scores may miss the process that could take them.
-_SCATTERED = "feedback: a score has to reach the worker that answered, and the others refuse it; collect with one worker"
+_SCATTERED = "feedback: a score has to reach the worker that answered, and the others refuse it; use one worker"
 
 
 @dataclass(slots=True, frozen=True)
