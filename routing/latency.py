@@ -56,14 +56,12 @@ class _Record:
     tpot_s: float | None = None
     ttft_seen_s: float = float("-inf")
     tpot_seen_s: float = float("-inf")
+    seen_s: float = float("-inf")
     # Both counts decay, so their quotient is the error rate of the last few lifetimes.
     errors: float = 0.0
     answers: float = 0.0
     counted_s: float = float("-inf")
     failures_in_row: int = 0
-
-    def seen_s(self) -> float:
-        return self.ttft_seen_s if self.ttft_seen_s > self.tpot_seen_s else self.tpot_seen_s
 
     def count(self, now: float, is_ok: bool) -> None:
         weight = exp((self.counted_s - now) / _TAU_S)
@@ -77,8 +75,6 @@ class _Record:
             self.failures_in_row += 1
 
     def error_rate(self, now: float) -> float:
-        if not self.errors:
-            return 0.0
         weight = exp((self.counted_s - now) / _TAU_S)
         return self.errors * weight / (self.answers * weight + _ASSUMED_ANSWERS)
 
@@ -87,7 +83,7 @@ class _Record:
 
     def is_cold(self, now: float) -> bool:
         # More than one call in flight is no probe: then the last figures have to do until one of them ends.
-        return self.in_flight <= 1 and now - self.seen_s() > _COLD_S
+        return self.in_flight <= 1 and now - self.seen_s > _COLD_S
 
     def may_be_probed(self, now: float) -> bool:
         pause_s = min(_LONGEST_PAUSE_S, _PROBE_PAUSE_S * 2.0 ** min(self.failures_in_row, _MOST_DOUBLINGS))
@@ -133,10 +129,10 @@ class LatencyBook:
         now = self._clock()
         if ttft_s is not None:
             record.ttft_s = _peak(record.ttft_s, ttft_s, now - record.ttft_seen_s)
-            record.ttft_seen_s = now
+            record.ttft_seen_s = record.seen_s = now
         if tpot_s is not None:
             record.tpot_s = _peak(record.tpot_s, tpot_s, now - record.tpot_seen_s)
-            record.tpot_seen_s = now
+            record.tpot_seen_s = record.seen_s = now
         if is_ok is not None:
             record.count(now, is_ok)
 
@@ -150,7 +146,7 @@ class LatencyBook:
     def expected_s(self, id: str, output_tokens: float) -> float | None:
         """Seconds to the end of an answer of `output_tokens`; None where none was seen for 5 minutes."""
         record = self._records.get(id)
-        if record is None or self._clock() - record.seen_s() > _FORGOTTEN_S:
+        if record is None or self._clock() - record.seen_s > _FORGOTTEN_S:
             return None
         return (record.ttft_s or 0.0) + (record.tpot_s or 0.0) * output_tokens
 
@@ -198,17 +194,17 @@ class LatencyBook:
             record = records[index]
             ttft = record.ttft_s if record.ttft_s is not None else usual_ttft
             tpot = record.tpot_s if record.tpot_s is not None else usual_tpot
-            rate = record.error_rate(now)
+            rate = record.error_rate(now) if record.errors else 0.0
             seconds = ttft + tpot * _ANSWER_TOKENS + _LEAST_S
             scored = (seconds * seconds * (record.in_flight + 1) / (1.0 - rate) ** 2, index)
-            (unsure if record.is_failing(rate) or record.is_cold(now) else steady).append(scored)
+            (unsure if (record.errors and record.is_failing(rate)) or record.is_cold(now) else steady).append(scored)
         steady.sort(key=_score)
         unsure.sort(key=_score)
         ranked = [index for _, index in steady]
         if len(ranked) > _MOST_COMPARED:
             ranked.insert(0, ranked.pop(min(rng.sample(range(len(ranked)), 2))))
         ranked += [index for _, index in unsure]
-        if unsure and steady and rng.random() < _PROBE_SHARE:
+        if unsure and rng.random() < _PROBE_SHARE:
             ready = [index for _, index in unsure if records[index].may_be_probed(now)]
             if ready:
                 probed = ready[int(rng.random() * len(ready))]

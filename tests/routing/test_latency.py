@@ -190,6 +190,16 @@ def test_a_slow_one_is_tried_again_when_its_figures_are_old(book, clock):
     assert 0 < firsts(book, deployments)[slow.id] < 150
 
 
+def test_where_calls_are_rare_the_one_that_was_slower_is_still_tried_now_and_then(book, clock):
+    slower, faster = deployments = some(2)
+    called(book, slower.id, 2.0)
+    called(book, faster.id, 1.0)
+    clock.now_s += 60.0
+    counts = firsts(book, deployments, 4_000)
+    assert 0 < counts[slower.id] < 200
+    assert counts[faster.id] > 3_800
+
+
 def test_one_that_fails_is_probed_less_and_less_often(book, clock):
     bad, good = deployments = some(2)
     pauses = []
