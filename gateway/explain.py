@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from gateway.asking import NO_HEADERS, ask_of, decide
+from gateway.asking import ask_of, decide
 from gateway.auth import ANONYMOUS
 from gateway.runtime import Caller, Runtime
 from gateway.wire import refusals
@@ -40,8 +40,8 @@ class Question:
     """A request to explain: the body of a chat call, the headers that routing reads, and the name of a key."""
 
     body: Mapping[str, Any]
-    headers: Mapping[bytes, bytes] = NO_HEADERS
-    key: str | None = None
+    headers: Mapping[bytes, bytes]
+    key: str | None
 
 
 def question_of(given: Mapping[str, Any], name: str | None) -> Question:
