@@ -114,7 +114,7 @@ def _score(value: Any) -> float:
 
 
 ENDPOINT = Endpoint(
-    ("/v1/feedback",),
+    ("/v1/feedback", "/feedback"),
     ("POST",),
     "caller",
     "Score an answer by its request id, for training.",

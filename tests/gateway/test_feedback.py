@@ -209,3 +209,9 @@ def test_it_is_off_until_the_section_is_there_and_says_where_it_cannot_write() -
         while '"event":"feedback lost"' not in gateway.output():
             assert time.monotonic() < deadline + 5, gateway.output()
             time.sleep(0.02)
+
+
+def test_several_workers_say_that_scores_may_miss() -> None:
+    with Gateway(config(SECTION), workers=2) as gateway:
+        ready = send(f"{gateway.root_url}/readyz").json
+    assert any("use one worker" in notice for notice in ready["notices"])
