@@ -187,14 +187,19 @@ async def test_leaving_is_seen_at_once(sent, authority, good, record_property) -
 
 @both_loops
 async def test_a_connection_closed_while_idle_is_not_used_again(authority, good) -> None:
+    is_idle = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.answer(answer(f"{peer.number}".encode()))
+        await is_idle.wait()
+        is_idle.clear()
         peer.end()
 
     async with serving(script, tls=good, ca_file=authority.ca_file) as (server, transport):
         files = open_files()
         for n in range(3):
             assert await fetch(transport, server.call()) == (200, f"{n}".encode())
+            is_idle.set()
             await until(lambda: open_files() <= files)  # the client has seen the end, too, and closed its side
 
 
