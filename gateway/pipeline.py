@@ -10,6 +10,7 @@ from typing import Literal
 
 from gateway.asking import NO_HEADERS, ask_of, decide, remember
 from gateway.attempts import AttemptEngine, InterruptedStreamError, Limits, Sink
+from gateway.explain import header_value
 from gateway.mirror import Mirrors
 from gateway.runtime import Caller, Runtime
 from gateway.telemetry.recorder import Recorder
@@ -23,6 +24,7 @@ from routing.decision import Decision
 # What the server cancels a request with when its time to finish is over; without it the client has left.
 SHUTDOWN = "shutdown"
 _LAST_WORDS_S = 0.2
+_EXPLAIN = b"x-signalbox-explain"
 
 
 class Pipeline:
@@ -63,6 +65,8 @@ class Pipeline:
         ask = ask_of(request, caller, headers, self._wall_clock())
         decision = decide(self.runtime, request, ask, caller)
         outcome = Outcome(request, caller.name, started, decision)
+        if headers.get(_EXPLAIN) == b"1":
+            outcome.explanation = header_value(self.runtime.router, ask, decision)
         limits = self._limits(decision, started, timeout_s)
         limits.require_parameters = ask.preferences.require_parameters
         try:

@@ -58,6 +58,7 @@ class Outcome:
     upstream_s: float = 0.0  # time in which an upstream call was running
     ended: float = 0.0
     stale_retries: int = 0
+    explanation: bytes = b""  # of the decision, as header text; only for a caller that wants it
 
     duration_s: float = 0.0
     overhead_s: float = 0.0  # what the gateway itself added: the total minus `upstream_s`

@@ -59,6 +59,8 @@ def answer_head(outcome: Outcome, now: float, length: int | None) -> bytes:
         lines += b"x-signalbox-dropped-params: %b\r\n" % header_text(
             ", ".join(name[:_DROPPED_CHARS] for name in outcome.dropped[:_DROPPED_SHOWN])
         )
+    if outcome.explanation:
+        lines += b"x-signalbox-explanation: %b\r\n" % outcome.explanation
     if length is not None:
         lines += b"content-length: %d\r\n" % length
     return lines
