@@ -174,6 +174,7 @@ def test_the_cold_one_is_probed_by_one_call_at_a_time_and_a_small_share(book, cl
     counts = firsts(book, deployments, 4_000)
     assert counts[cold.id] / 4_000 == pytest.approx(0.05, abs=0.015)
     book.began(cold.id)
+    clock.now_s += 20.0
     assert cold.id not in firsts(book, deployments)
     book.ended(cold.id, ttft_s=0.1, tpot_s=None, is_ok=True)
     assert firsts(book, deployments) == {cold.id: 2_000}
@@ -214,7 +215,28 @@ def test_one_that_fails_is_probed_less_and_less_often(book, clock):
             pause_s += 2.5
         pauses.append(pause_s)
     assert pauses == sorted(pauses)
-    assert pauses[-1] <= 62.5
+    assert pauses[0] <= 7.5
+    assert 30.0 < pauses[-1] <= 62.5
+
+
+@pytest.mark.parametrize("ends", [[True] * 50 + [False, False], [True, False] * 5 + [True]])
+def test_it_fails_after_two_errors_in_a_row_or_by_its_rate(book, ends):
+    """Its time is far the best, so nothing but a verdict keeps it from the front."""
+    bad, good = deployments = some(2)
+    for is_ok in ends:
+        called(book, bad.id, 0.001, is_ok=is_ok)
+    called(book, good.id, 10.0)
+    assert bad.id not in firsts(book, deployments)
+
+
+def test_a_busy_one_whose_answers_take_long_is_not_cold(book, clock):
+    busy, other = deployments = some(2)
+    called(book, busy.id, 1.0)
+    for _ in range(3):
+        book.began(busy.id)
+    clock.now_s += 40.0
+    called(book, other.id, 30.0)
+    assert firsts(book, deployments)[busy.id] == 2_000
 
 
 def test_one_that_recovered_is_back_after_some_probes(book, clock):
@@ -242,10 +264,20 @@ def test_where_all_fail_they_are_still_all_tried(book):
 
 # What can never happen
 
+
+def test_an_end_without_a_beginning_changes_nothing(book):
+    book.ended("a", ttft_s=1.0, tpot_s=1.0, is_ok=True)
+    assert book.snapshot() == {}
+    called(book, "a", 1.0)
+    before = book.snapshot()
+    book.ended("a", ttft_s=9.0, tpot_s=None, is_ok=False)
+    assert book.snapshot() == before
+
+
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["began", "ended", "order", "wait"]),
-        st.integers(0, 7),
+        st.one_of(st.integers(0, 1), st.integers(0, 7)),
         st.sampled_from([None, True, False]),
         st.one_of(st.none(), st.floats(0, 1e4)),
     ),
@@ -280,10 +312,13 @@ def test_calls_in_flight_are_exactly_those_that_began_and_did_not_end(events, se
 def test_what_was_not_used_for_longest_is_forgotten_but_never_a_call_under_way(book, monkeypatch):
     monkeypatch.setattr(latency, "_KEPT", 10)
     book.began("busy")
+    called(book, "often", 5.0)
     for n in range(100):
         called(book, f"d{n}", 1.0)
+        called(book, "often", 1.0)
     standing = book.snapshot()
     assert len(standing) <= 11
+    assert standing["often"].ttft_s == 5.0
     assert standing["busy"].in_flight == 1
     assert "d99" in standing
     assert "d0" not in standing
