@@ -44,6 +44,17 @@ class Question:
     key: str | None
 
 
+def object_in(raw: bytes) -> dict[str, Any]:
+    """The JSON object that a body or a line of a file is. Raises RefusedError."""
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise refusals.bad_json(str(error)) from None
+    if not isinstance(found, dict):
+        raise refusals.bad_json("it is another JSON value")
+    return found
+
+
 def question_of(given: Mapping[str, Any], name: str | None) -> Question:
     """From {"prompt" or "messages", "route" or "model"?, "headers"?, "tags"?, "application"?, "key"?, ...}; everything
     else is part of the body. `name` is the model or route to ask for where `given` names none.
@@ -76,7 +87,11 @@ def explain(runtime: Runtime, question: Question, arrived_s: float) -> dict[str,
     """
     caller = _caller(runtime, question.key)
     router = runtime.router
-    request = parse_request("chat", orjson.dumps(question.body), "explain")
+    try:
+        raw = orjson.dumps(question.body)
+    except orjson.JSONEncodeError as error:  # what can be read can be too deep to be written
+        raise refusals.bad_json(str(error)) from None
+    request = parse_request("chat", raw, "explain")
     ask = ask_of(request, caller, question.headers, arrived_s)
     rng = router.world.rng
     state = rng.getstate()

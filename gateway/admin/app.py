@@ -7,6 +7,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from gateway.admin.explanations import add_explain
 from gateway.api.endpoint import Endpoint
 from gateway.auth import is_admin
 from gateway.reload import Reloader
@@ -71,6 +72,7 @@ def build_control_plane(service: Service, reloader: Reloader, endpoints: list[En
         }
         return JSONResponse(body, status_code=status)
 
+    add_explain(app, service, admin_only)
     _document(app, endpoints)
     return app
 

@@ -222,23 +222,18 @@ def _explain_file(runtime: "Runtime", file: Path, options: _Options) -> int:
 
 def _explain_line(runtime: "Runtime", number: int, line: bytes, options: _Options) -> tuple[dict[str, Any], bool]:
     """The explanation of a line, or what is wrong with it."""
-    from gateway.explain import explain, question_of
-    from gateway.wire import refusals
+    from gateway.explain import explain, object_in, question_of
+    from gateway.wire.refusals import RefusedError
 
     line_id: Any = number
     try:
-        try:
-            found = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise refusals.bad_json(str(error)) from None
-        if not isinstance(found, dict):
-            raise refusals.bad_json("it is another JSON value")
+        found = object_in(line)
         line_id = found.get("id", number)
         given = _given(found, options)
         # Chance differs from line to line, and is the same for a line whatever stands before it.
         runtime.router.world.rng.seed(number)
         return {"id": line_id} | explain(runtime, question_of(given, _name(runtime, given)), time.time()), True
-    except refusals.RefusedError as refused:
+    except RefusedError as refused:
         return {"id": line_id, "line": number, "error": refused.refusal.error}, False
 
 
