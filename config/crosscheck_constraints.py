@@ -112,6 +112,3 @@ def _check_capabilities(config: Config) -> Iterator[Finding]:
         if "text" not in able and "embeddings" not in able:
             message = f"Model '{name}' has neither 'text' nor 'embeddings', so it is never a candidate."
             yield Finding("warning", "model-disabled", message, path, "key", hint="Add 'text'.")
-        elif "text" in able and "streaming" not in able:
-            message = f"Model '{name}' has no 'streaming', so it is no candidate for streamed requests."
-            yield Finding("info", "no-streaming", message, path, "key", hint="Add 'streaming' where it can stream.")

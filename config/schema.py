@@ -130,6 +130,7 @@ class ModelConfig(Section):
     capabilities: tuple[Capability, ...] | None = Field(
         default=None, description="What the model can do; where left out, nothing is ruled out."
     )
+    streaming: bool = Field(default=True, description="Whether the model can stream its answers.")
     quality: Ratio | None = Field(
         default=None, description="Expected quality from 0 to 1 where nothing was learned yet."
     )

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from functools import partial
 from math import inf
 from pathlib import Path
+from typing import get_args
 
 from config.load import Loaded
-from config.schema import Config, DeploymentConfig, ModelConfig, ProviderConfig
+from config.schema import Capability, Config, DeploymentConfig, ModelConfig, ProviderConfig
 from config.schema_base import RouteTimeouts
 from config.schema_policies import TimeoutsConfig
 from config.settings import Settings
@@ -156,7 +157,7 @@ class Assembler:
         override = model.price.model_dump(exclude_none=True) if model is not None and model.price is not None else None
         facts = pricing.model_facts(row.kind, upstream_model, base_url=row.base_url)
         window = model.context_window if model is not None else None
-        capabilities = model.capabilities if model is not None else None
+        capabilities = _capabilities(model) if model is not None else None
         identity = f"{provider}/{upstream_model}"
         return Deployment(
             id=identity,
@@ -167,7 +168,7 @@ class Assembler:
                 upstream_model,
                 context_window=window or (facts.context_window if facts is not None else None),
                 max_output_tokens=model.max_output_tokens if model is not None else None,
-                capabilities=frozenset(capabilities) if capabilities is not None else None,
+                capabilities=capabilities,
             ),
             price=self._price(public, row, upstream_model, override),
             weight=own.weight if own is not None else 1.0,
@@ -243,6 +244,14 @@ def _connect(inputs: Inputs) -> Upstream:
         ca_file = check_ca_file(inputs.options)
         own = HttpTransport(connect_s=inputs.timeouts.connect_s, ca_file=ca_file)
     return Upstream(provider, own, inputs.timeouts)
+
+
+def _capabilities(model: ModelConfig) -> frozenset[str] | None:
+    """What the model can do; None where nothing is ruled out. Nearly all models stream, so that is said by itself."""
+    if model.capabilities is None and model.streaming:
+        return None
+    able = frozenset(model.capabilities if model.capabilities is not None else get_args(Capability))
+    return able | {"streaming"} if model.streaming else able - {"streaming"}
 
 
 def _allowed(models: Iterable[str] | None) -> frozenset[str] | None:

@@ -86,7 +86,9 @@ class AttemptEngine:
         final = candidates[-1] if candidates else None
         for deployment in candidates:
             upstream = self._runtime.upstreams[deployment.provider]
-            timeouts = self._runtime.timeouts_of(decision.route, deployment.provider)
+            timeouts = upstream.timeouts
+            if decision.route is not None:
+                timeouts = self._runtime.timeouts_of(decision.route, deployment.provider)
             try:
                 first_s = timeouts.ttft_s
                 if not outcome.request.stream:

@@ -90,12 +90,17 @@ class Pipeline:
     def _limits(self, decision: Decision, started: float, timeout_s: float | None) -> Limits:
         runtime, route = self.runtime, decision.route
         candidates = decision.candidates
-        total_s = runtime.timeouts_of(route, candidates[0].provider).total_s if candidates else 0.0
+        total_s = 0.0
+        if candidates:
+            provider = candidates[0].provider
+            own = runtime.upstreams[provider].timeouts if route is None else runtime.timeouts_of(route, provider)
+            total_s = own.total_s
         if timeout_s is not None and timeout_s < total_s:
             total_s = timeout_s
         # What the body took to arrive counts as well; deadlines are kept by the loop's own clock.
         total_at = self._loop.time() + total_s - (self._clock() - started)
-        return Limits(total_at, total_s, runtime.max_attempts_of(route))
+        most = runtime.max_attempts if route is None else runtime.max_attempts_of(route)
+        return Limits(total_at, total_s, most)
 
     def _settle(self, outcome: Outcome, ask: Ask) -> None:
         """Close the books: synchronous, so that a cancellation cannot come between the facts and their record."""

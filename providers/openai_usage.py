@@ -9,6 +9,7 @@ from providers.base import Usage
 _USD_PER_TICK = 1e-10
 _MOST = 2**53
 _PLAIN = 3  # prompt, completion, total: nothing to tell apart
+_WITH_DETAILS = 5
 
 
 def usage_of(usage: Any) -> Usage | None:
@@ -22,11 +23,11 @@ def usage_of(usage: Any) -> Usage | None:
         return None
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if (
-        len(usage) == _PLAIN
-        and type(prompt) is type(completion) is int
+        type(prompt) is type(completion) is int
         and 0 <= prompt < _MOST
         and 0 <= completion < _MOST
         and usage.get("total_tokens") == prompt + completion
+        and (len(usage) == _PLAIN or _has_empty_details(usage))
     ):
         return Usage(input=prompt, output=completion)
     prompt, completion, outside = _totals(usage)
@@ -45,6 +46,18 @@ def usage_of(usage: Any) -> Usage | None:
         audio_output=audio_output,
         image_output=image_output,
         reported_cost_usd=_cost_usd(usage) if "cost" in usage or "cost_in_usd_ticks" in usage else None,
+    )
+
+
+def _has_empty_details(usage: Mapping[str, Any]) -> bool:
+    """Whether there is nothing but details that say nothing: most answers of OpenAI."""
+    prompt, completion = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    return (
+        len(usage) == _WITH_DETAILS
+        and isinstance(prompt, dict)
+        and isinstance(completion, dict)
+        and not any(prompt.values())
+        and not any(completion.values())
     )
 
 

@@ -7,6 +7,7 @@ from itertools import count
 import pytest
 
 from gateway.wire import answers
+from gateway.wire.refusals import RefusedError
 from policies.timeouts import Timeouts
 from policies.verdicts import VERDICTS
 from providers.base import Cause, ErrorKind, ProviderError
@@ -103,11 +104,10 @@ def test_what_one_dialect_cannot_say_another_may():
 def test_no_candidate_at_all():
     async def work():
         scene = Stage({})
-        outcome = await scene.run()
-        assert outcome.ending == "upstream_error"
-        assert outcome.refusal.status == 503
-        assert "/readyz" in outcome.refusal.error["hint"]
-        assert scene.value("signalbox_requests_total") == 1
+        with pytest.raises(RefusedError) as caught:
+            await scene.run()
+        assert caught.value.refusal.status == 503
+        assert "/readyz" in caught.value.refusal.error["hint"]
 
     run_virtual(work())
 

@@ -177,3 +177,14 @@ def test_a_rule_does_not_lift_the_limits_of_the_route():
         found.decide(ask("r", "far away"))
     assert caught.value.main is Reason.RESIDENCY
     assert models(found.decide(ask("here", "far away"))) == ["there"]
+
+
+def test_streaming_goes_without_saying():
+    own = {
+        "said": model("a", capabilities=["text"]),
+        "never": model("b", capabilities=["text"], streaming=False),
+        "unsaid": model("c", streaming=False),
+    }
+    found = router(models=own, routes={"r": {"pool": ["never", "unsaid", "said"]}})
+    assert models(found.decide(ask("r", is_stream=True))) == ["said"]
+    assert models(found.decide(ask("r"))) == ["never", "unsaid", "said"]
