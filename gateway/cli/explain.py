@@ -239,6 +239,8 @@ def _explain_line(runtime: "Runtime", number: int, line: bytes, options: _Option
 
 def _text(found: Mapping[str, Any]) -> Iterator[str]:
     """For people: what happens first, then why."""
+    from routing.features import NAMES
+
     yield f"{found['asked']} -> {found['model'] or 'no candidate'}"
     yield f"  {found['summary']}"
     if "error" in found:
@@ -262,7 +264,7 @@ def _text(found: Mapping[str, Any]) -> Iterator[str]:
             ("left out", "model", "reason"),
             [(one["deployment"], one["model"], one["reason"]) for one in found["rejections"]],
         )
-    signals = [f"{name} {value:.3g}" for name, value in features.items() if isinstance(value, float) and value]
+    signals = [f"{name} {features[name]:.3g}" for name in NAMES if features[name]]
     if signals:
         yield ""
         yield "Signals that are not zero"
