@@ -55,11 +55,18 @@ class Examples:
 
 
 def parse(lines: Iterable[bytes]) -> Examples:
-    """The examples of a file's lines; empty lines are skipped. Raises FeedbackError."""
-    rows = [_row(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    """The examples of a file's lines; empty lines are skipped. Raises FeedbackError.
+
+    Of several lines with the same `request_id` the last one counts: that is how a gateway corrects a score.
+    """
+    rows: dict[object, Mapping[str, Any]] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            row = _row(number, line)
+            rows[row.get("request_id") or number] = row
     if not rows:
         raise FeedbackError('there are no rows; each line is {"prompt": ..., "scores": {model: 0..1}}')
-    return assemble(rows)
+    return assemble(list(rows.values()))
 
 
 def assemble(rows: Sequence[Mapping[str, Any]]) -> Examples:
@@ -108,6 +115,8 @@ def _row(number: int, line: bytes) -> Mapping[str, Any]:
                 )
     if not isinstance(row.get("application"), str | None):
         raise wrong("'application' is not text")
+    if not isinstance(row.get("request_id"), str | None):
+        raise wrong("'request_id' is not text")
     return row
 
 

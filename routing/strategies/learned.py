@@ -31,8 +31,9 @@ class Learned:
         enough = goal * max(estimate.quality or 0.0 for estimate in estimates.values())
         for estimate in estimates.values():
             estimate.utility = -_cost(estimate) if (estimate.quality or 0.0) >= enough else -inf
-        if self.router is not None:
-            choice.shadow = self.router.shadow_choice(choice.ask.features(), choice.ask.application(), self._goal)
+        if self.router is not None and self.router.shadow is not None:
+            costs = {model: one.cost_nusd for model, one in estimates.items() if one.cost_nusd is not None}
+            choice.shadow = self.router.shadow_choice(choice.ask.features(), choice.ask.application(), goal, costs)
         return choice.in_order(sorted(choice.groups, key=lambda group: _key(estimates[group.model])))
 
 

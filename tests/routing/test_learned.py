@@ -170,6 +170,16 @@ def test_bad_lines_are_named(line: bytes, says: str) -> None:
         parse([line])
 
 
+def test_the_last_word_about_a_request_counts() -> None:
+    lines = [
+        b'{"prompt": "a b", "scores": {"x": 0.0}, "request_id": "req_1"}',
+        b'{"prompt": "c d", "scores": {"x": 0.5}}',
+        b'{"prompt": "a b", "scores": {"x": 1.0}, "request_id": "req_1"}',
+        b'{"prompt": "c d", "scores": {"x": 0.5}}',
+    ]
+    assert parse(lines).scores.tolist() == [[1.0], [0.5], [0.5]]
+
+
 def test_every_cut_and_every_changed_byte_is_noticed(model: RouterModel) -> None:
     data = dump(model)
     rng = Random(5)
