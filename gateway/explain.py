@@ -229,7 +229,7 @@ def _caller(runtime: Runtime, key: str | None) -> Caller:
 
 def _empty(plan: Plan, error: NoCandidateError) -> Decision:
     """What can be said of a decision that could not be made."""
-    return Decision(plan.name, plan.kind, (), error.rejections, plan.route, summary=plan.summary())
+    return Decision(plan.name, plan.kind, (), error.rejections, plan.route, summary=plan.summary(), rule=error.rule)
 
 
 def _setting(plan: Plan, name: str) -> Any:
@@ -241,8 +241,9 @@ def _setting(plan: Plan, name: str) -> Any:
 def _quality(choice: Choice, plan: Plan, decision: Decision, live: LiveRouter | None) -> dict[str, float]:
     """As the strategy has it; what it did not look at is worked out in the same way."""
     rejected = [rejection.deployment for rejection in decision.rejections]
-    considered = dict.fromkeys([*plan.deployments(), *decision.candidates, *rejected])
-    models = {deployment.model: deployment for deployment in considered}
+    models: dict[str, Deployment] = {}
+    for deployment in (*plan.deployments(), *decision.candidates, *rejected):
+        models.setdefault(deployment.model, deployment)
     known = {model: estimate.quality for model, estimate in decision.estimates.items() if estimate.quality is not None}
     if models.keys() <= known.keys():
         return known

@@ -268,11 +268,12 @@ def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozens
 
 class NoCandidateError(Exception):
     """Nothing passed. `rejections` has every deployment with its reason, `reasons` counts them, `main` is the one to
-    name to the caller.
+    name to the caller. `rule` is the name of the rule that matched.
     """
 
-    def __init__(self, rejections: Sequence[Rejection]) -> None:
+    def __init__(self, rejections: Sequence[Rejection], rule: str | None = None) -> None:
         self.rejections = tuple(rejections)
+        self.rule = rule
         self.reasons = Counter(rejection.reason for rejection in rejections)
         self.main = _main(self.reasons)
         super().__init__(self.main.value)

@@ -209,7 +209,7 @@ class _Making:
                     choice.min_tier = looser.min_tier
                     break
             else:
-                raise NoCandidateError(self._rejections)
+                raise NoCandidateError(self._rejections, self._rule.name if self._rule is not None else None)
         choice.groups, rest = kept
         return rest
 

@@ -122,6 +122,12 @@ def test_a_request_that_nothing_can_take_is_explained_too(runtime: Any) -> None:
     assert set(found["quality"]) == {"middle", "large"}
 
 
+def test_a_rule_that_leaves_nothing_is_named(runtime: Any) -> None:
+    found = told(runtime, "word " * 30_000 + "bounded sequence", "plain")
+    assert (found["rule"], found["model"]) == ("proofs", None)
+    assert found["rejections"] == [{"model": "small", "deployment": "sim/s", "reason": "context_window"}]
+
+
 def test_models_of_the_request_itself_are_candidates(runtime: Any) -> None:
     found = told(runtime, name="small", models=["large"], provider={"sort": "price"})
     assert [candidate["model"] for candidate in found["candidates"]] == ["small", "large"]
