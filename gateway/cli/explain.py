@@ -73,9 +73,11 @@ def command(
     """
     if (prompt is None) == (file is None):
         raise click.UsageError("Give either a PROMPT or --file.")
-    runtime, off = _runtime(config_file, is_all=is_all)
+    runtime, off, problems = _runtime(config_file, is_all=is_all)
     options = _Options(route, key, tags, _pairs(headers))
     if file is not None:
+        for problem in problems:
+            click.echo(f"Not in use: {problem}.", err=True)
         raise SystemExit(_explain_file(runtime, file, options))
     assert prompt is not None
     found = _explain_one(runtime, prompt, options)
@@ -89,8 +91,10 @@ def command(
         click.echo(f"Providers that are off here: {reasons}. --all reckons with them.", err=True)
 
 
-def _runtime(config_file: Path | None, *, is_all: bool) -> "tuple[Runtime, Mapping[str, str]]":
-    """The Runtime that `serve` would start with, and the providers that are off in it with the reason."""
+def _runtime(config_file: Path | None, *, is_all: bool) -> "tuple[Runtime, Mapping[str, str], list[str]]":
+    """The Runtime that `serve` would start with, the providers that are off in it with the reason, and what is wrong
+    with router files.
+    """
     from random import Random
 
     from config.settings import Settings
@@ -121,9 +125,7 @@ def _runtime(config_file: Path | None, *, is_all: bool) -> "tuple[Runtime, Mappi
         raise click.ClickException("the configuration has errors; 'signalbox check' shows them again.") from None
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    for problem in assembler.router_files.problems():
-        click.echo(f"Not in use: {problem}.", err=True)
-    return runtime, off
+    return runtime, off, assembler.router_files.problems()
 
 
 def _without_writing(loaded: "Loaded") -> "Loaded":

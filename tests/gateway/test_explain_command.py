@@ -180,9 +180,11 @@ def test_quality_is_there_for_models_that_are_off() -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_a_router_file_that_cannot_be_used_is_told() -> None:
-    result = run(EASY, "--route", "taught")
+    assert "Router file not in use: cannot read" in run(EASY, "--route", "taught").stdout
+    assert "cannot read" in found_by(EASY, "--route", "taught")["router_problem"]
+    result = run("--route", "taught", "--file", "-", given=jsonl({"prompt": EASY}))
     assert "router_file of route 'taught'" in result.stderr
-    assert "Router file not in use" in result.stdout
+    assert json.loads(result.stdout)["router_problem"] is not None
 
 
 @pytest.mark.usefixtures("folder")
