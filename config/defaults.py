@@ -11,6 +11,7 @@ from config.schema import Config
 MOCK_PROVIDER = "sim"
 MOCK_MODEL = "mock-model"
 ROUTE = "auto"
+_DEFAULT_TIER = "medium"
 # The built-in mock is a dialect like any other; only its kind is known here.
 _MOCK_KIND = "mock"
 
@@ -18,7 +19,8 @@ _MOCK_KIND = "mock"
 def default_config(
     environ: Mapping[str, str], *, env_keys: Mapping[str, str], base_urls: Mapping[str, str] | None = None
 ) -> Loaded:
-    """Providers whose key is in `environ`, the mock provider `sim`, well-known models, and a route `auto`.
+    """Providers whose key is in `environ`, the mock provider `sim`, well-known models, and a route `auto` that
+    chooses between them by difficulty.
 
     `env_keys` maps a kind to the variable that usually holds its key. `base_urls` maps a kind to its usual address;
     where it is given, kinds without an address of their own are left out, because a key alone does not reach them.
@@ -36,10 +38,13 @@ def default_config(
         for model in table["models"].get(kind, []):
             models.setdefault(model, {"deployments": [{"provider": kind, "model": model}]})
     # Made-up answers never stand in for real ones, so the mock is in the route only while there is nobody else.
-    pool = [model for model in table["route"]["order"] if model in models] or [MOCK_MODEL]
+    tiers = {
+        tier: [model for model in order if model in models] or [MOCK_MODEL]
+        for tier, order in table["route"]["tiers"].items()
+    }
     providers[MOCK_PROVIDER] = {"kind": _MOCK_KIND}
     models[MOCK_MODEL] = {"deployments": [{"provider": MOCK_PROVIDER, "model": MOCK_MODEL}]}
-    routes = {ROUTE: {"strategy": "ordered", "pool": pool}}
+    routes = {ROUTE: {"strategy": "complexity", "tiers": tiers, "default_tier": _DEFAULT_TIER}}
     return Loaded(Config.model_validate({"providers": providers, "models": models, "routes": routes}))
 
 

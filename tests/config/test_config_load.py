@@ -224,7 +224,7 @@ def test_without_keys_the_defaults_are_the_mock() -> None:
     loaded = default_config({}, env_keys=ENV_KEYS)
     assert loaded.config is not None
     assert list(loaded.config.providers) == ["sim"]
-    assert loaded.config.routes["auto"].pool == ("mock-model",)
+    assert set(loaded.config.routes["auto"].tiers.values()) == {("mock-model",)}
 
 
 def test_keys_in_the_environment_bring_their_models() -> None:
@@ -234,7 +234,11 @@ def test_keys_in_the_environment_bring_their_models() -> None:
     assert loaded.config is not None
     assert list(loaded.config.providers) == ["gemini", "openai", "sim"]
     assert loaded.config.providers["gemini"].api_key == "b"
-    assert loaded.config.routes["auto"].pool == ("gpt-5-mini", "gemini-2.5-flash")
+    assert loaded.config.routes["auto"].tiers == {
+        "simple": ("gpt-5-nano", "gemini-2.5-flash"),
+        "medium": ("gpt-5-mini", "gemini-2.5-flash"),
+        "complex": ("gpt-5", "gemini-2.5-pro"),
+    }
 
 
 def test_the_defaults_are_a_valid_file() -> None:
@@ -257,4 +261,8 @@ def test_the_default_models_have_prices() -> None:
         url = vendors()[kind].base_url if kind in vendors() else None
         for model in models:
             assert pricing.resolve(kind, model, now=datetime(2026, 11, 1, tzinfo=UTC), base_url=url) is not None, model
-    assert set(table["route"]["order"]) <= {model for models in table["models"].values() for model in models}
+    known = {model for models in table["models"].values() for model in models}
+    # A kind alone has something in every tier, so the mock never stands in for it.
+    for order in table["route"]["tiers"].values():
+        assert set(order) <= known
+        assert all(set(order) & set(models) for models in table["models"].values())
