@@ -21,7 +21,7 @@ from routing.ask import Ask
 from routing.choice import Choice, Group
 from routing.classifier import DEFAULT_BOUNDARIES
 from routing.constraints import NoCandidateError
-from routing.decision import Decision, Deployment, Estimate, Reason
+from routing.decision import Decision, Deployment, Estimate
 from routing.features import NAMES
 from routing.learned.live import LiveRouter
 from routing.plan import Plan
@@ -184,7 +184,7 @@ def header_value(router: Router, ask: Ask, decision: Decision) -> bytes:
         "rejections": [
             {"model": one["deployment"], "reason": one["reason"]}
             for one in whole["rejections"]
-            if one["reason"] != Reason.NOT_ALLOWED
+            if ask.allowed is None or one["model"] in ask.allowed
         ],
     }
     text = _compact(shown)

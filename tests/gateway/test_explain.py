@@ -190,7 +190,15 @@ KEYS = [
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
-    with Gateway({"providers": {"sim": {"kind": "mock"}}, "keys": KEYS} | CONFIG) as running:
+    off = {"kind": "openai", "api_key": "$NO_SUCH_KEY"}
+    tiers = TIERS["tiers"] | {"complex": ["large", "secret"]}
+    config = CONFIG | {
+        "providers": {"sim": {"kind": "mock"}, "off": off},
+        "keys": KEYS,
+        "models": CONFIG["models"] | {"secret": model("x", provider="off")},
+        "routes": CONFIG["routes"] | {"auto": TIERS | {"tiers": tiers}},
+    }
+    with Gateway(config) as running:
         yield running
 
 
@@ -207,6 +215,7 @@ def test_the_running_gateway_explains_with_what_it_has_seen(gateway: Gateway) ->
     assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
     found = answer.json
     assert {"model": "large", "deployment": "sim/l", "reason": "not_allowed"} in found["rejections"]
+    assert {"model": "secret", "deployment": "off/x", "reason": "disabled"} in found["rejections"]
     used = next(c for c in found["candidates"] if c["deployment"] == sent.headers["x-signalbox-model"])
     assert used["latency_s"] is not None
     assert found["stay"]["deployment"] == used["deployment"]
@@ -250,6 +259,7 @@ def test_a_caller_may_ask_for_the_gist(gateway: Gateway, is_stream: bool) -> Non
     assert "odd" not in header
     # What its key does not allow is none of a caller's business.
     assert "sim/l" not in header
+    assert "off/x" not in header
 
 
 @pytest.mark.e2e
