@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from benchmarks.routing.noise import KINDS
 from routing.classifier import classify
 from routing.features import extract_text
 from routing.learned.evaluate import calibration_error, cost_at, mean_order_figures, mean_pair_figures
 from routing.learned.feedback import Examples, assemble
-from routing.learned.hashing import BUCKETS, buckets
 from routing.learned.predict import Predictor
 from routing.learned.report import FOLDS, fold_of, predict_all, row_costs, untrained
-from routing.learned.train import fit
+from routing.learned.train import fit, word_matrix
 
 Floats = NDArray[np.float64]
 _RESAMPLES = 200
@@ -51,7 +49,7 @@ def trained_figures(examples: Examples) -> dict[str, Any]:
 
 def neighbours(train: Examples, test: Examples) -> Floats:
     """Mean score of the nearest training rows by cosine of hashed words."""
-    known, asked = _matrix(train), _matrix(test)
+    known, asked = word_matrix(train), word_matrix(test)
     quality = np.zeros((len(test), len(train.models)))
     for start in range(0, len(test), 500):
         alike = (asked[start : start + 500] @ known.T).toarray()
@@ -135,13 +133,6 @@ def _timed(predictor: Predictor, text: str, size: int) -> dict[str, float]:
             taken.append(time.perf_counter_ns() - start)
         found[f"{name}_p50_us"] = round(float(np.percentile(taken, 50)) / 1e3, 1)
     return found
-
-
-def _matrix(examples: Examples) -> csr_matrix:
-    found = [buckets(features.words) for features in examples.features]
-    ends = np.cumsum([0, *map(len, found)])
-    norms = np.repeat([1.0 / max(1, len(row)) ** 0.5 for row in found], np.diff(ends))
-    return csr_matrix((norms, np.concatenate(found), ends), shape=(len(found), BUCKETS))
 
 
 def _plain(quality: Floats, scores: Floats, costs: Floats) -> dict[str, float]:

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 
 from routing.learned.hashing import BUCKETS
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 256 * 1024 * 1024
 MAX_MODELS = 256
-NODES = 7
-LEAVES = 8
+DEPTH = 6
+LEAVES = 1 << DEPTH
+NODES = LEAVES - 1
 _MAGIC = b"SBXROUTE"
 _PREFIX = len(_MAGIC) + 32 + 4
 _DTYPES = frozenset({"<f4", "<f2", "<i4", "<u4", "<u2"})
@@ -38,21 +39,18 @@ class ModelFileError(Exception):
 
 @dataclass(slots=True)
 class RouterModel:
-    """What training found, for M models, F features and R rounds of trees.
+    """What training found, for M models, F features and T trees.
 
     means [M] and rows [M]: mean score and number of graded rows of each model. word_rows [U] ascending and
-    word_weights [U, M], word_bias [M]: the logistic on buckets. tree_features and tree_cuts [7, M*R], tree_leaves
-    [M*R, 8], tree_bias [M]: trees of depth 3, the nodes in breadth-first order; what they ask for is a feature or, from
-    F on, the logit of a model by its words. application_means and application_rows [A, M]. seen: sorted prompt hashes.
-
-    `trust` 0..1 is how much of what was learned held on rows not learned from.
+    word_weights [U, M], word_bias [M]: the logistic on buckets. tree_features and tree_cuts [63, T], tree_leaves
+    [64, T, M]: trees of depth 6, the nodes in breadth-first order; what they ask for is a feature or, from F on, the
+    logit of a model by its words. application_means and application_rows [A, M]. seen: sorted prompt hashes.
     """
 
     models: tuple[str, ...]
     features: tuple[str, ...]
     applications: tuple[str, ...]
     arrays: dict[str, NDArray[Any]]
-    trust: float
     costs: Mapping[str, float] = field(default_factory=dict)
     latencies_s: Mapping[str, float] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -61,7 +59,7 @@ class RouterModel:
 def _shapes(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
     models = len(header["models"])
     words = len(arrays["word_rows"])
-    trees = arrays["tree_leaves"].shape[0]
+    trees = arrays["tree_cuts"].shape[1]
     applications = len(header["applications"])
     return {
         "means": (models,),
@@ -71,8 +69,7 @@ def _shapes(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> di
         "word_bias": (models,),
         "tree_features": (NODES, trees),
         "tree_cuts": (NODES, trees),
-        "tree_leaves": (trees, LEAVES),
-        "tree_bias": (models,),
+        "tree_leaves": (LEAVES, trees, models),
         "application_means": (applications, models),
         "application_rows": (applications, models),
         "seen": (len(arrays["seen"]),),
@@ -113,7 +110,6 @@ def load(data: bytes) -> RouterModel:
             features=tuple(header["features"]),
             applications=tuple(header["applications"]),
             arrays=arrays,
-            trust=float(header["trust"]),
             costs=header["costs"],
             latencies_s=header["latencies_s"],
             report=header["report"],
@@ -145,10 +141,8 @@ def _check(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Non
             raise ValueError(f"array {name} has shape {arrays[name].shape}, not {shape}")
     if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("a number that is none")
-    if not 0.0 <= header["trust"] <= 1.0:
-        raise ValueError("trust")
-    if arrays["tree_leaves"].shape[0] % len(models):
-        raise ValueError("trees do not divide by models")
+    if not arrays["tree_cuts"].size:
+        raise ValueError("no trees")
     rows = arrays["word_rows"]
     if len(rows) and not (rows[0] >= 0 and rows[-1] < BUCKETS and (np.diff(rows) > 0).all()):
         raise ValueError("word buckets")

@@ -1,11 +1,11 @@
 """Expected quality of every model on one request, by a trained router. numpy alone; pure.
 
-A logistic on hashed words and boosted trees, which see the features and what the words say about every model, are
+A logistic on hashed words and random trees, which see the features and what the words say about every model, are
 averaged, moved towards the statistics of the request's application, and mixed with what the untrained classifier would
 say: the fewer graded rows, the more of that.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from routing.classifier import classify
 from routing.features import NAMES, Features
 from routing.learned.hashing import BUCKETS, buckets
-from routing.learned.model_file import ModelFileError, RouterModel
+from routing.learned.model_file import DEPTH, LEAVES, ModelFileError, RouterModel
 
 Floats = NDArray[np.float32]
 
-_WORDS_SHARE = np.float32(1 / 3)
-# Rows at which training and prior weigh the same.
+# How much the logistic counts beside the trees, by rows: trees on many rows have taken in what the words say.
+_WORDS_SHARE = 0.2
+_WORDS_SHARE_MORE = 0.3
+_WORDS_ROWS = 1_000
+# Rows at which training and prior weigh the same. Of few rows something is learned that is not so.
 PRIOR_ROWS = 300
+_DOUBT_ROWS = 50
 # Statistics of an application weigh up to a quarter, half of that at this many rows.
 _APPLICATION_SHARE = 0.25
 _APPLICATION_ROWS = 50
@@ -43,13 +47,14 @@ class Predictor:
         self._picked = _pick(model.features)
         self._means = arrays["means"].astype(np.float32)
         rows = arrays["rows"].astype(np.float32)
-        self._learned_share = model.trust * rows / (PRIOR_ROWS + rows)
+        self._learned_share: Floats = rows / (PRIOR_ROWS + rows) * (rows / (_DOUBT_ROWS + rows))
         self._slots = np.zeros(BUCKETS, np.int32)
         self._slots[arrays["word_rows"]] = np.arange(1, len(arrays["word_rows"]) + 1, dtype=np.int32)
         none = np.zeros((1, len(self.models)), np.float32)
         self._word_weights = np.concatenate((none, arrays["word_weights"].astype(np.float32)))
         self._word_bias = arrays["word_bias"]
-        self._trees = _trees(model)
+        self._words_share = np.float32(_WORDS_SHARE) + _WORDS_SHARE_MORE * _WORDS_ROWS / (_WORDS_ROWS + rows)
+        self._trees = Trees(arrays)
         self._applications = _applications(model, self._means)
 
     def predict(self, features: Features, application: str | None = None) -> Floats:
@@ -64,15 +69,16 @@ class Predictor:
             learned = learned + share * (mean - learned)
         expected = prior(self._means, classify(features).score)
         mixed = expected + self._learned_share * (learned - expected)
-        return np.minimum(np.maximum(mixed, 0.0), 1.0, dtype=np.float32)
+        result: Floats = np.minimum(np.maximum(mixed, 0.0), 1.0, dtype=np.float32)
+        return result
 
     def learned(self, values: Floats, words: list[str]) -> Floats:
         """The average of words and trees, without application and prior."""
-        found = buckets(words)
-        weights: Floats = self._word_weights[self._slots[found]].sum(0)
-        logits: Floats = self._word_bias + weights * np.float32(1.0 / max(1, len(found)) ** 0.5)
+        found, counted = buckets(words)
+        logits = self._word_bias + counted @ self._word_weights[self._slots[found]]
         trees = self._trees(np.concatenate((values, logits)))
-        return average(logits, trees)
+        result: Floats = trees + self._words_share * (_logistic(logits) - trees)
+        return result
 
 
 def prior(means: Floats, score: float) -> Floats:
@@ -85,12 +91,6 @@ def prior(means: Floats, score: float) -> Floats:
     return means - slopes * np.float32(score - _PRIOR_CENTRE)
 
 
-def average(logits: NDArray[Any], trees: NDArray[Any]) -> NDArray[Any]:
-    """What words and trees say together, in the precision of what it is given."""
-    result: NDArray[Any] = trees + _WORDS_SHARE * (_logistic(logits) - trees)
-    return result
-
-
 def quality(predictor: Predictor, features: Features, application: str | None = None) -> dict[str, float]:
     """Expected score by model name."""
     return dict(zip(predictor.models, predictor.predict(features, application).tolist(), strict=True))
@@ -101,31 +101,34 @@ def _pick(names: tuple[str, ...]) -> NDArray[np.int64] | None:
     return None if names == NAMES else np.array([NAMES.index(name) for name in names], np.int64)
 
 
-def _logistic(value: NDArray[Any]) -> NDArray[Any]:
-    result: NDArray[Any] = 1.0 / (1.0 + np.exp(-np.clip(value, -30.0, 30.0)))
-    return result
+def _logistic(value: Floats) -> Floats:
+    return np.float32(1.0) / (np.float32(1.0) + np.exp(-np.clip(value, -30.0, 30.0)))
 
 
-def _trees(model: RouterModel) -> Callable[[Floats], Floats]:
-    """All trees at once: every node of every tree is compared, then three choices lead to a leaf."""
-    arrays = model.arrays
-    features = np.ascontiguousarray(arrays["tree_features"]).astype(np.intp)
-    cuts = arrays["tree_cuts"].astype(np.float32)
-    leaves = arrays["tree_leaves"].astype(np.float32).ravel()
-    starts = np.arange(0, leaves.size, 8)
-    shape = (len(model.models), -1)
-    bias = arrays["tree_bias"].astype(np.float32)
+class Trees:
+    """Complete trees as `RouterModel` describes them. Calling it with the inputs of a row gives a score per model."""
 
-    def evaluate(values: Floats) -> Floats:
-        right = values[features] > cuts
-        first = right[0]
-        second = np.where(first, right[2], right[1])
-        third = np.where(first, np.where(second, right[6], right[5]), np.where(second, right[4], right[3]))
-        leaf = starts + (first * 4 + second * 2 + third)
-        total: Floats = np.clip(bias + leaves[leaf].reshape(shape).sum(1), 0.0, 1.0)
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        features = arrays["tree_features"]
+        self._count = features.shape[1]
+        # Nodes are numbered from 1 at the root; at [node, tree] flat, the left one below is at twice that minus tree.
+        self._features = np.concatenate((features[:1], features)).astype(np.intp).ravel()
+        self._cuts = np.concatenate((arrays["tree_cuts"][:1], arrays["tree_cuts"])).astype(np.float32).ravel()
+        tree = np.arange(self._count)
+        self._roots = self._count + tree
+        self._left = (2 * np.arange(self._features.size).reshape(-1, self._count) - tree).ravel()
+        leaves = arrays["tree_leaves"].astype(np.float32)
+        self._leaves = leaves.reshape(-1, leaves.shape[2])
+        self._share = np.ones(self._count, np.float32) / np.float32(self._count)
+
+    def __call__(self, inputs: Floats) -> Floats:
+        """Six choices lead to a leaf, in all trees at once."""
+        at = self._roots
+        for _ in range(DEPTH):
+            is_right = inputs[self._features[at]] > self._cuts[at]
+            at = self._left[at] + self._count * is_right
+        total: Floats = self._share @ self._leaves[at - LEAVES * self._count]
         return total
-
-    return evaluate
 
 
 def _applications(model: RouterModel, means: Floats) -> Mapping[str, tuple[Floats, Floats]]:

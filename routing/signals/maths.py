@@ -16,6 +16,9 @@ NAMES = (
     "decimals",
     "money",
     "percents",
+    "prices",
+    "fraction_words",
+    "comparison_words",
 )
 
 LEXICON = {
@@ -38,6 +41,11 @@ LEXICON = {
         "rate speed sold bought buys sells earns earn spend spends spent pay pays paid profit discount share equally "
         "age old older younger dozen number amount"
     ),
+    "fraction": words_of(
+        "half halves third thirds quarter quarters fourth fourths fifth fifths sixth seventh eighth ninth tenth twice "
+        "thrice double doubled doubles triple tripled triples times"
+    ),
+    "comparison": words_of("more less fewer than older younger longer shorter taller faster slower bigger smaller"),
 }
 
 
@@ -49,6 +57,8 @@ def measure(view: View) -> tuple[float, ...]:
     operators = (
         count("+", 0) + count("*", 0) + count("/", 0) + count("^", 0) + count("=", 0) + count("%", 0) + count("√", 0)
     )
+    money = count("$", 0) + count("€", 0) + count("£", 0)
+    points = _decimals(words) if numbers else 0
     return (
         log1p(view.hits.get("maths", 0)),
         log1p(view.hits.get("quantity", 0)),
@@ -58,9 +68,12 @@ def measure(view: View) -> tuple[float, ...]:
         min(max(map(len, numbers), default=0), 12),
         log1p(operators),
         log1p(count("\\", 0)),
-        log1p(_decimals(words)) if numbers else 0.0,
-        log1p(count("$", 0) + count("€", 0) + count("£", 0)),
+        log1p(points),
+        log1p(money),
         log1p(count("%", 0)),
+        log1p(min(points, money)),
+        log1p(view.hits.get("fraction", 0)),
+        log1p(view.hits.get("comparison", 0)),
     )
 
 

@@ -83,4 +83,4 @@ def _maths(view: View) -> float:
     return 1.2 * view.hits.get(_MATHS, 0) + 0.4 * view.hits.get(_QUANTITY, 0) + 0.4 * numbers + 0.5 * formulas
 
 
-_MATHS, _QUANTITY = maths.LEXICON
+_MATHS, _QUANTITY, *_ = maths.LEXICON

@@ -31,6 +31,18 @@ _BLOCK_NAMES = (
 _OPENING = re.compile(rf"<({_BLOCK_NAMES})(?=[\s>])", re.IGNORECASE)
 _CLOSING = re.compile(rf"</({_BLOCK_NAMES})>", re.IGNORECASE)
 
+# Courtesies at the ends say nothing about the task; a text that is hardly more than one keeps it.
+_GREETING = re.compile(
+    r"(?:(?:hi|hello|hey|dear \w{1,20})\b(?: there| all)?[\s,.!:]*"
+    r"|please\b(?: help\b(?: me)?)?[\s,.!:]*|question:\s*){1,3}",
+    re.IGNORECASE,
+)
+_THANKS = re.compile(
+    r"[\s,]*(?:thanks|thank you|many thanks|thx|cheers|please)(?: in advance| so much| a lot)?[\s.!]*\Z", re.IGNORECASE
+)
+_THANKS_CHARS = 40
+_TASK_CHARS = 30
+
 
 @dataclass(slots=True)
 class Turn:
@@ -96,13 +108,22 @@ _MEDIA: Mapping[str, str] = {
 
 
 def visible(text: str) -> str:
-    """`text` without blocks and quoted lines, clipped. Where nothing but quoted lines would be left, they stay."""
+    """`text` without blocks, quoted lines and courtesies, clipped. Where only quoted lines would be left, they stay."""
     head, position = _head(text)
     text = head + _tail(text, position) if position < len(text) else head
     if ">" in text and (text.startswith(">") or "\n>" in text):
         lines = [line for line in text.split("\n") if not line.startswith(">") or line.startswith(">>>")]
         text = "\n".join(lines).strip() or text
-    return text.strip()
+    return _without_courtesies(text.strip())
+
+
+def _without_courtesies(text: str) -> str:
+    """`text` without greeting and thanks, so that a polite request is judged like a curt one."""
+    greeting = _GREETING.match(text)
+    start = greeting.end() if greeting else 0
+    thanks = _THANKS.search(text, max(start, len(text) - _THANKS_CHARS))
+    end = thanks.start() if thanks else len(text)
+    return text[start:end] if end - start >= _TASK_CHARS else text
 
 
 def clip(text: str) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from routing.features import NAMES
-from routing.learned.model_file import RouterModel, dump
+from routing.learned.model_file import LEAVES, NODES, RouterModel, dump
 from routing.learned.predict import PRIOR_ROWS
 
 
@@ -17,10 +17,9 @@ def router_bytes(means=(0.5, 0.9), *, rows=PRIOR_ROWS, apgr=0.7, classifier=0.55
         "word_rows": np.zeros(0, "<i4"),
         "word_weights": np.zeros((0, models), "<f4"),
         "word_bias": logits.astype("<f4"),
-        "tree_features": np.zeros((7, models), "<u2"),
-        "tree_cuts": np.zeros((7, models), "<f4"),
-        "tree_leaves": np.zeros((models, 8), "<f4"),
-        "tree_bias": np.array(means, "<f4"),
+        "tree_features": np.zeros((NODES, 1), "<u2"),
+        "tree_cuts": np.zeros((NODES, 1), "<f4"),
+        "tree_leaves": np.tile(np.array(means, "<f4"), (LEAVES, 1, 1)),
         "application_means": np.zeros((0, models), "<f4"),
         "application_rows": np.zeros((0, models), "<f4"),
         "seen": np.zeros(0, "<u4"),
@@ -28,4 +27,4 @@ def router_bytes(means=(0.5, 0.9), *, rows=PRIOR_ROWS, apgr=0.7, classifier=0.55
     if report is None:
         report = {"rows": rows, "figures": {"learned": {"apgr": apgr}, "classifier": {"apgr": classifier}}}
     names = tuple("abcdefgh"[:models])
-    return dump(RouterModel(names, NAMES, (), arrays, 1.0, costs=costs or {}, report=report))
+    return dump(RouterModel(names, NAMES, (), arrays, costs=costs or {}, report=report))

@@ -89,3 +89,22 @@ def test_boundaries_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"cuts|default"):
         Boundaries(tiers, cuts, default)
+
+
+@pytest.mark.parametrize(
+    ("curt", "polite"),
+    [
+        (_HARD, f"Hi! {_HARD} Thanks!"),
+        ("write a function that parses dates.", "Please help me write a function that parses dates. Thank you."),
+        ("A train leaves at five and arrives at nine.", "Question: A train leaves at five and arrives at nine."),
+    ],
+)
+def test_politeness_is_not_part_of_the_task(curt: str, polite: str) -> None:
+    assert extract_text(polite).words == extract_text(curt).words
+
+
+@pytest.mark.parametrize(
+    "text", ["hi!", "hello there", "thanks", "Please help", "All humans are mortal, please discuss"]
+)
+def test_a_text_that_is_hardly_more_than_a_courtesy_keeps_it(text: str) -> None:
+    assert len(extract_text(text).words) >= len(text.split())

@@ -13,12 +13,13 @@ from hypothesis import strategies as st  # noqa: E402
 
 from routing.classifier import classify  # noqa: E402
 from routing.features import extract_text  # noqa: E402
+from routing.learned import train as training  # noqa: E402
 from routing.learned.evaluate import calibration_error, cost_at, mean_pair_figures, pair_figures, pairs  # noqa: E402
 from routing.learned.feedback import Examples, FeedbackError, assemble, parse  # noqa: E402
 from routing.learned.model_file import ModelFileError, RouterModel, dump, load  # noqa: E402
-from routing.learned.predict import Predictor, quality  # noqa: E402
+from routing.learned.predict import Predictor, Trees, quality  # noqa: E402
 from routing.learned.report import cross_validate, predict_all  # noqa: E402
-from routing.learned.train import fit  # noqa: E402
+from routing.learned.train import fit, grow  # noqa: E402
 
 _EASY = ("name a fruit", "say hello to Bob", "spell the word house", "pick a colour")
 _HARD = ("prove the lemma on primes", "derive the integral of this", "refactor the parser", "design a compiler")
@@ -83,30 +84,39 @@ def test_the_application_counts_and_an_unknown_one_does_not(model: RouterModel) 
     assert (predictor.predict(features, "never seen") == predictor.predict(features)).all()
 
 
-def test_trees_and_words_are_those_of_scikit_learn(examples: Examples) -> None:
-    """Prediction by numpy alone agrees with the libraries' own at every row."""
-    from routing.learned.train import _boost
+def test_trees_are_those_of_scikit_learn(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six choices by numpy alone lead to the leaf that the library itself finds, at every row."""
+    forests = []
 
+    class Kept(training.ExtraTreesRegressor):
+        def fit(self, *arguments: object) -> "Kept":
+            forests.append(self)
+            return super().fit(*arguments)
+
+    monkeypatch.setattr(training, "ExtraTreesRegressor", Kept)
+    monkeypatch.setattr(training, "_LEAF_MEAN_ROWS", 1e-9)
     values = np.array([features.values for features in examples.features], np.float32)
-    trees = _boost(values, examples.scores[:, 0])
-    row = np.arange(trees.leaves.shape[0])
-    for one in values[:50]:
-        place = np.zeros(len(row), int)
-        for _ in range(3):
-            place = 2 * place + 1 + (one[trees.features[place, row]] > trees.cuts[place, row])
-        assert trees.bias + trees.leaves[row, place - 7].sum() == pytest.approx(
-            trees.predict(one[None, :])[0], abs=1e-5
-        )
+    trees = Trees(grow(values, examples.scores))
+    found = np.array([trees(row) for row in values])
+    assert found == pytest.approx(forests[0].predict(values), abs=1e-5)
 
 
-def test_without_evidence_it_orders_as_the_classifier() -> None:
+def test_a_leaf_holds_the_mean_of_its_graded_rows() -> None:
+    values = np.repeat([[0.0], [1.0]], 60, 0).astype(np.float32)
+    scores = np.column_stack((values[:, 0], np.where(np.arange(120) % 3, np.nan, 0.25 + 0.5 * values[:, 0])))
+    trees = Trees(grow(values, scores))
+    low, high = trees(np.array([0.0], np.float32)), trees(np.array([1.0], np.float32))
+    assert low == pytest.approx([0.0, 0.25], abs=0.02)
+    assert high == pytest.approx([1.0, 0.75], abs=0.02)
+
+
+def test_with_few_rows_it_orders_nearly_as_the_classifier() -> None:
     rng = Random(3)
     rows = [
         {"prompt": f"{rng.choice(_EASY + _HARD)} {n}", "scores": {"a": float(n % 2), "b": float(n % 5 > 0)}}
-        for n in range(60)
+        for n in range(20)
     ]
-    model = replace(fit(assemble(rows)), trust=0.0)
-    predictor = Predictor(model)
+    predictor = Predictor(fit(assemble(rows)))
     texts = [
         "hi",
         "What is it?",
@@ -207,7 +217,8 @@ def test_no_bytes_fail_in_another_way(data: bytes) -> None:
         {"word_rows": lambda a: a[::-1]},
         {"word_rows": lambda a: a + (1 << 20)},
         {"means": lambda a: a * np.float32("nan")},
-        {"tree_bias": lambda a: a[:-1]},
+        {"tree_cuts": lambda a: a[:-1]},
+        {"tree_leaves": lambda a: a[..., :1]},
         {"tree_leaves": lambda a: a.astype("<f8")},
     ],
 )
