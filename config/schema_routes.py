@@ -26,6 +26,16 @@ def _check_pattern(pattern: str) -> str:
     return pattern
 
 
+# Their names say their order, so a file whose keys some program sorted means the same.
+_WELL_KNOWN_TIERS = ("simple", "medium", "complex")
+
+
+def _from_least_demanding(tiers: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    if not set(tiers) <= set(_WELL_KNOWN_TIERS):
+        return tiers
+    return {tier: tiers[tier] for tier in _WELL_KNOWN_TIERS if tier in tiers}
+
+
 class WeightsConfig(Section):
     """What `balanced` trades against what; only the proportions count."""
 
@@ -76,8 +86,12 @@ class RouteConfig(Section):
     """A virtual model: its name can be asked for, and the gateway chooses the real one."""
 
     strategy: Strategy = Field(default="ordered", description="How candidates are ranked.")
-    tiers: dict[Name, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(
-        default_factory=dict, description="For `complexity`: models per tier, best first."
+    tiers: Annotated[
+        dict[Name, Annotated[tuple[Name, ...], Field(min_length=1)]], AfterValidator(_from_least_demanding)
+    ] = Field(
+        default_factory=dict,
+        description="For `complexity`: models per tier, best first. Tiers stand from the least to the most demanding; "
+        "`simple`, `medium` and `complex` may stand in any order.",
     )
     pool: tuple[Name, ...] = Field(default=(), description="The models to choose from; for `ordered`, in this order.")
     default_tier: Name | None = Field(default=None, description="The tier where the classifier is not confident.")

@@ -188,3 +188,12 @@ def test_streaming_goes_without_saying():
     found = router(models=own, routes={"r": {"pool": ["never", "unsaid", "said"]}})
     assert models(found.decide(ask("r", is_stream=True))) == ["said"]
     assert models(found.decide(ask("r"))) == ["never", "unsaid", "said"]
+
+
+def test_well_known_tiers_mean_the_same_in_any_order():
+    tiers = {"complex": ["large"], "medium": ["middle"], "simple": ["small"]}
+    found = router(models=MODELS, routes=auto(tiers=tiers))
+    assert [models(found.decide(ask("auto", text)))[0] for text in (EASY, HARD)] == ["small", "large"]
+    own = {"zero": ["small"], "alpha": ["large"]}  # names that say nothing: from the least demanding
+    found = router(models=MODELS, routes=auto(tiers=own, default_tier="alpha"))
+    assert [models(found.decide(ask("auto", text)))[0] for text in (EASY, HARD)] == ["small", "large"]
