@@ -37,9 +37,11 @@ class Reason(StrEnum):
     BUDGET = "budget"  # the budget that would pay is used up
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, frozen=True, eq=False)
 class Deployment:
     """One model at one provider. `id` is `provider/model` and stable across reloads; `model` is the public name.
+
+    Each is equal to itself alone: comparing prices and targets would cost more than most decisions.
 
     `label` names it in metrics: the id, or `provider/*` for names that callers make up.
     """
