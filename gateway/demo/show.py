@@ -47,13 +47,25 @@ def run(console: Console) -> None:
     console.print()
     console.print(_table(rows))
     console.print()
-    console.print(
-        f"Before 'fallback', the process of north was ended: south answered.\n"
-        f"/metrics adds up to the same cost: ${_cost_usd(rows):.7f}.\n"
-        f"Took {time.monotonic() - started:.1f} s; every process is stopped again.\n"
-    )
+    _tell(rows, console)
+    console.print(f"Took {time.monotonic() - started:.1f} s; every process is stopped again.\n")
     console.print("Next: 'signalbox serve' needs no file and no key. In your application:")
     console.print('  client = OpenAI(base_url="http://127.0.0.1:8080/v1", api_key="any")', markup=False)
+
+
+def _tell(rows: list[Row], console: Console) -> None:
+    """What the table means, for somebody who sees it for the first time."""
+    easy, hard = rows[0], rows[1]
+    for row in (easy, hard):
+        console.print(f"'{row.step}' was answered with the header x-signalbox-decision: {row.decision}")
+    console.print(
+        f"\nThe route 'auto' has a cheap tier, simple, and a good one, complex. It scored the two requests\n"
+        f"{easy.score:.2f} and {hard.score:.2f} of 1 by their words; no model was asked. Confidence is the\n"
+        f"chance that another wording would get the same tier. It does not say that the answer will be good.\n"
+        f"The other steps name their model, so nothing is judged. All answers are a mock's.\n"
+        f"Before 'fallback' the process of north was ended: one call failed, the other tier answered.\n"
+        f"/metrics adds up to the same cost as the rows: ${_cost_usd(rows):.7f}."
+    )
 
 
 def _play(stage: Stage, console: Console) -> list[Row]:
@@ -87,17 +99,29 @@ def _check_costs(rows: list[Row], gateway: GatewayProcess) -> None:
 
 def _table(rows: list[Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for title in ("step", "model\nasked", "model\nchosen"):
+    for title in ("step", "model\nasked", "model\nchosen", "tier"):
         table.add_column(title, no_wrap=True)
+    table.add_column("confi-\ndence", justify="right", no_wrap=True)
     table.add_column("why", overflow="fold", min_width=10)
-    for title in ("attempts", "tokens", "cost\nmicro-$", "over-\nhead ms"):
+    for title in ("calls", "tokens", "cost\nmicro-$", "over-\nhead ms"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         is_answered = row.cost_usd is not None
         table.add_row(
-            *(row.step, row.asked, row.chosen, row.why, str(row.attempts)),
+            *(row.step, row.asked, row.chosen, row.tier or "-"),
+            "-" if row.confidence is None else f"{row.confidence:.2f}",
+            *(_why(row), str(row.attempts)),
             str(row.tokens) if is_answered else "-",
             f"{row.cost_usd * 1e6:.2f}" if row.cost_usd is not None else "-",
             f"{row.overhead_ms:.2f}" if is_answered else "-",
         )
     return table
+
+
+def _why(row: Row) -> str:
+    """The decision in words."""
+    if row.cost_usd is None:
+        return row.decision
+    if row.score is None:
+        return "asked by name"
+    return f"scored {row.score:.2f}" + (", then fallback" if row.attempts > 1 else "")

@@ -1,6 +1,7 @@
 """What the demo shows: each step calls the gateway as an application would and checks what comes back."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +13,29 @@ from pydantic import BaseModel
 from gateway.demo.processes import DemoError, GatewayProcess
 
 _TIMEOUT_S = 15.0
+_TIER = re.compile(r";tier=(\w+)")
+# What the route `auto` has to tell apart.
+_EASY = "Why do trains need signals?"
+_HARD = (
+    "Two trains leave at 10:02 and at 10:17 at different speeds. Derive when they meet, prove that the answer is "
+    "unique, and explain why the signals must not both be green."
+)
 
 
 @dataclass(slots=True)
 class Row:
-    """One line of the table. `cost_usd` is None where nothing was charged because nothing was answered."""
+    """One line of the table. `cost_usd` is None where nothing was charged because nothing was answered.
+
+    `decision` is the header as it came; `tier`, `confidence` and `score` are None where nothing was judged.
+    """
 
     step: str
     asked: str
     chosen: str
-    why: str
+    decision: str
+    tier: str | None
+    confidence: float | None
+    score: float | None
     attempts: int
     tokens: int
     cost_usd: float | None
@@ -41,6 +55,7 @@ class Stage:
         """A row from the headers of an answer and, for what is known only at its end, from the gateway's log."""
         request_id = _header(headers, "x-request-id")
         told = self.gateway.log_line(request_id)
+        decision = _header(headers, "x-signalbox-decision")
         cost = headers.get("x-signalbox-cost-usd")
         if cost is None and "cost_usd" not in told:
             raise DemoError(f"{step}: neither the headers nor the log say what request {request_id} cost.")
@@ -48,7 +63,10 @@ class Stage:
             step,
             asked,
             chosen=_header(headers, "x-signalbox-model"),
-            why=_header(headers, "x-signalbox-decision"),
+            decision=decision,
+            tier=found[1] if (found := _TIER.search(decision)) else None,
+            confidence=told.get("confidence"),
+            score=told.get("score"),
             attempts=int(_header(headers, "x-signalbox-attempts")),
             tokens=tokens,
             cost_usd=float(cost if cost is not None else told["cost_usd"]),
@@ -74,19 +92,24 @@ def client_for(base_url: str, key: str) -> openai.OpenAI:
     )
 
 
-def plain(stage: Stage) -> list[Row]:
-    """A whole answer from a route: the gateway chooses the model."""
-    raw = stage.client.chat.completions.with_raw_response.create(
-        model="auto", messages=[{"role": "user", "content": "Why do trains need signals?"}]
-    )
-    answer = raw.parse()
-    text = answer.choices[0].message.content or ""
-    _expect("plain", bool(text) and answer.choices[0].finish_reason == "stop", f"no answer in {answer!r}")
-    return [stage.row("plain", "auto", raw.headers, _tokens(answer.usage), _short(text))]
+def judged(stage: Stage) -> list[Row]:
+    """Whole answers from a route, which finds a model for each request: an easy and a hard one."""
+    rows = []
+    for step, question, chosen in (("easy", _EASY, "north/small"), ("hard", _HARD, "south/large")):
+        raw = stage.client.chat.completions.with_raw_response.create(
+            model="auto", messages=[{"role": "user", "content": question}]
+        )
+        answer = raw.parse()
+        text = answer.choices[0].message.content or ""
+        _expect(step, bool(text) and answer.choices[0].finish_reason == "stop", f"no answer in {answer!r}")
+        row = stage.row(step, "auto", raw.headers, _tokens(answer.usage), _short(text))
+        _expect(step, row.chosen == chosen, f"{row.chosen} answered instead of {chosen}, because of '{row.decision}'")
+        rows.append(row)
+    return rows
 
 
 def streamed(stage: Stage) -> list[Row]:
-    """The same in pieces; the usage comes in the last one."""
+    """An answer in pieces, from a model asked for by name; the usage comes in the last piece."""
     raw = stage.client.chat.completions.with_raw_response.create(
         model="large",
         messages=[{"role": "user", "content": "Tell me the story of the first signal box."}],
@@ -189,7 +212,7 @@ def wrong_name(stage: Stage) -> list[Row]:
         body: dict[str, Any] = error.body if isinstance(error.body, dict) else {}
         shown = f"{body.get('message')} {body.get('hint')}"
         _expect("wrong name", "small" in shown, f"no near name in {error.body!r}")
-        return [Row("wrong name", name, "-", "refused: 404", 0, 0, None, 0.0, shown)]
+        return [Row("wrong name", name, "-", "refused: 404", None, None, None, 0, 0, None, 0.0, shown)]
     raise DemoError(f"wrong name: the gateway answered a request for '{name}', which is no model.")
 
 
@@ -216,7 +239,7 @@ def fallback(stage: Stage) -> list[Row]:
     return rows
 
 
-STEPS: tuple[Step, ...] = (plain, streamed, tools, structured, embeddings, wrong_name, fallback)
+STEPS: tuple[Step, ...] = (judged, streamed, tools, structured, embeddings, wrong_name, fallback)
 """In this order: the last one takes a provider away."""
 
 

@@ -21,7 +21,7 @@ from tests.packaging.conftest import Installation
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("packaging")]
 
-_STEPS = ("plain", "streamed", "tool call", "tool result", "structured", "embeddings", "wrong name", "fallback")
+_STEPS = ("easy", "hard", "streamed", "tool call", "tool result", "structured", "embeddings", "wrong name", "fallback")
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/v1")
 _WITHOUT_OPENAI = "import sys; sys.modules['openai'] = None; from gateway.cli.main import main; main(['demo'])"
 
@@ -56,8 +56,16 @@ def test_demo_shows_every_step_and_ends(installation: Installation, decoys: Path
     table = done.stdout.partition("why")[2]
     for step in _STEPS:
         assert re.search(rf"^{step} ", table, re.MULTILINE), done.stdout
-    assert re.search(r"^fallback +auto +south/large +\S+ +2 ", table, re.MULTILINE)
-    assert re.search(r"^plain +auto +north/small +\S+ +1 +[1-9]\d* +[1-9][\d.]* +[\d.]+\s*$", table, re.MULTILINE)
+    assert re.search(
+        r"^fallback +auto +south/large +simple +\d\.\d\d +scored 0\.\d\d, then fallback +2 ", table, re.MULTILINE
+    )
+    for step, chosen, tier in (("easy", "north/small", "simple"), ("hard", "south/large", "complex")):
+        told = rf"^{step} +auto +{chosen} +{tier} +\d\.\d\d +scored 0\.\d\d +1 +[1-9]\d* +[1-9][\d.]* +[\d.]+\s*$"
+        assert re.search(told, table, re.MULTILINE), done.stdout
+        assert (
+            f"'{step}' was answered with the header x-signalbox-decision: complexity;route=auto;tier={tier};" in table
+        )
+    assert re.search(r"^streamed +large +south/large +- +- +asked by name +1 ", table, re.MULTILINE)
     ports = _ports(done.stdout)
     assert len(ports) == 3
     assert not any(_is_listening(port) for port in ports)
