@@ -1,0 +1,236 @@
+"""Which deployments may be called now: the breakers and the pauses of all of them, behind one guard.
+
+The router asks it which candidates to leave out; the engine asks it for a ticket before each upstream call, and gives
+the ticket back with a verdict. Nothing here waits or needs a timer: every answer follows from the clock.
+"""
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from math import inf
+
+from policies.breaker import Breaker, BreakerSettings, BreakerState, BreakerVerdict
+from policies.throttle import Allowance, Throttle, allowance
+from routing.ask import Ask
+from routing.decision import Deployment, Reason
+
+# Callers can make up direct names for ever.
+_KEPT = 4_096
+
+
+@dataclass(slots=True, frozen=True)
+class Trouble:
+    """What stands against a deployment: its breaker's state, and for how many seconds it is not called at all."""
+
+    label: str
+    state: BreakerState
+    wait_s: float
+    is_throttled: bool
+
+
+class Guard:
+    """Admits calls and takes their verdicts, by deployment id; it outlives a reload. It implements `Availability`.
+
+    `clock` gives monotonic seconds, `chance` numbers from 0 to 1. `is_calm` is true while no breaker is away from
+    closed and no pause is known, so that a healthy gateway asks nothing. `on_trip` is told the id of a deployment whose
+    breaker opened, and for how many seconds.
+    """
+
+    def __init__(
+        self,
+        settings: BreakerSettings | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.is_calm = True
+        self.on_trip: Callable[[str, float], None] | None = None
+        self._settings = settings or BreakerSettings()
+        self._clock = clock
+        self._chance = chance
+        self._breakers: dict[str, Breaker] = {}
+        self._away: dict[str, Breaker] = {}  # those not closed
+        self._throttles: dict[str, Throttle] = {}
+        self._look_at = inf  # the first moment at which something here may be over
+        self.trips: dict[str, int] = {}  # by label
+
+    def use(self, settings: BreakerSettings) -> None:
+        """Take over the settings of a new configuration; what is known of deployments stays."""
+        self._settings = settings
+        for breaker in self._breakers.values():
+            breaker.use(settings)
+
+    def forget(self, providers: Collection[str]) -> None:
+        """Start over with these providers, because their address or credentials changed, or they are gone."""
+        for known in (self._breakers, self._away, self._throttles):
+            for key in [key for key in known if key.partition("/")[0] in providers]:
+                del known[key]
+        self._update()
+
+    # -- for the router
+
+    def reason_against(self, deployment: Deployment, ask: Ask) -> Reason | None:
+        """Why it cannot be called now; None where it can, also where its breaker waits for a probe."""
+        now = self._clock()
+        if now >= self._look_at:
+            self._sweep(now)
+        breaker = self._away.get(deployment.id)
+        if breaker is not None and breaker.wait_s(now):
+            return Reason.BREAKER_OPEN
+        throttle = self._throttles.get(deployment.id)
+        if throttle is not None and throttle.wait_s(now, ask.input_tokens() + (ask.max_output_tokens() or 0)):
+            return Reason.BREAKER_OPEN if throttle.is_overload else Reason.THROTTLED
+        return None
+
+    # -- for the engine
+
+    def admit(self, deployment: Deployment) -> int:
+        """A ticket for one call of the deployment, or 0 where it cannot be called now. While its breaker is half open
+        the ticket is the permit to probe.
+
+        Every ticket comes back by exactly one `record` or `release`.
+        """
+        breaker = self._breakers.get(deployment.id)
+        if breaker is None:
+            breaker = self._add(deployment)
+        if self.is_calm:
+            breaker.pending += 1
+            return breaker.ticket
+        now = self._clock()
+        throttle = self._throttles.get(deployment.id)
+        if throttle is not None and throttle.wait_s(now):
+            return 0
+        return breaker.admit(now)
+
+    def record(
+        self,
+        deployment: Deployment,
+        verdict: BreakerVerdict,
+        *,
+        ticket: int,
+        duration_s: float,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """What the call of `ticket` says about the deployment; call it the moment that is known.
+
+        `duration_s` is the time to the first content (of a whole answer: to its end). `retry_after_s` is the provider's
+        hint. `headers` (lower-case names) are read for allowances that are used up.
+        """
+        breaker = self._breakers.get(deployment.id)
+        if breaker is None:
+            return
+        now = self._clock()
+        if (
+            verdict is BreakerVerdict.OK
+            and breaker.is_closed
+            and ticket == breaker.ticket
+            and now < breaker.bucket_until
+            and self._settings.slow_s is None
+        ):
+            # What `Breaker.record` does with a plain success, without the calls: nearly all of them are.
+            breaker.pending -= 1
+            breaker.bucket[0] += 1
+            breaker.row = 0
+        else:
+            self._judge(deployment, breaker, verdict, now, ticket, duration_s, retry_after_s)
+        if headers is not None:
+            left = allowance(headers)
+            if left is not None or deployment.id in self._throttles:
+                self._throttle(deployment).note(now, left or Allowance())
+                self._update()
+
+    def release(self, deployment: Deployment, ticket: int) -> None:
+        """Give a ticket back without a verdict: nothing was learned of the deployment."""
+        self.record(deployment, BreakerVerdict.NEUTRAL, ticket=ticket, duration_s=0.0)
+
+    def earliest_s(self, deployments: Iterable[Deployment]) -> float | None:
+        """Seconds until the first of these may be called, as far as is known; None without any."""
+        now = self._clock()
+        waits = [self._wait_s(deployment.id, now) for deployment in deployments]
+        return min(waits, default=None)
+
+    def hint(self, id: str, for_s: float) -> None:
+        """Another process saw the deployment's breaker open for so long: here, one failure is proof enough."""
+        breaker = self._breakers.get(id)
+        if breaker is not None:
+            breaker.hint(self._clock(), for_s)
+
+    # -- for reports
+
+    def troubles(self) -> list[Trouble]:
+        """Every deployment that something stands against, in the order of their ids."""
+        now = self._clock()
+        self._sweep(now)
+        found = []
+        for key in sorted({*self._away, *self._throttles}):
+            breaker, throttle = self._away.get(key), self._throttles.get(key)
+            state = breaker.state(now) if breaker is not None else BreakerState.CLOSED
+            label = breaker.name if breaker is not None else throttle.name if throttle is not None else key
+            is_throttled = throttle is not None and throttle.wait_s(now) > 0
+            found.append(Trouble(label, state, self._wait_s(key, now), is_throttled))
+        return found
+
+    # -- inner workings
+
+    def _judge(
+        self,
+        deployment: Deployment,
+        breaker: Breaker,
+        verdict: BreakerVerdict,
+        now: float,
+        ticket: int,
+        duration_s: float,
+        retry_after_s: float | None,
+    ) -> None:
+        trips = breaker.trips
+        breaker.record(ticket, verdict, now, duration_s=duration_s, hold_s=retry_after_s)
+        if verdict is BreakerVerdict.THROTTLED:
+            self._throttle(deployment).throttled(now, retry_after_s)
+        elif verdict is BreakerVerdict.FAIL and retry_after_s:
+            self._throttle(deployment).overloaded(now, retry_after_s)
+        if breaker.is_closed:
+            self._away.pop(deployment.id, None)
+        else:
+            self._away[deployment.id] = breaker
+        self._update()
+        if breaker.trips != trips:
+            self.trips[breaker.name] = self.trips.get(breaker.name, 0) + 1
+            if self.on_trip is not None:
+                self.on_trip(deployment.id, breaker.wait_s(now))
+
+    def _wait_s(self, id: str, now: float) -> float:
+        breaker, throttle = self._away.get(id), self._throttles.get(id)
+        return max(
+            breaker.wait_s(now) if breaker is not None else 0.0, throttle.wait_s(now) if throttle is not None else 0.0
+        )
+
+    def _throttle(self, deployment: Deployment) -> Throttle:
+        throttle = self._throttles.get(deployment.id)
+        if throttle is None:
+            throttle = self._throttles[deployment.id] = Throttle(deployment.label)
+        return throttle
+
+    def _add(self, deployment: Deployment) -> Breaker:
+        breakers = self._breakers
+        if len(breakers) >= _KEPT:
+            idle = next((key for key, known in breakers.items() if known.is_closed and not known.pending), None)
+            if idle is not None:
+                del breakers[idle]
+        breaker = breakers[deployment.id] = Breaker(deployment.label, self._settings, self._chance)
+        return breaker
+
+    def _update(self) -> None:
+        self.is_calm = not self._away and not self._throttles
+        ends = [throttle.ends_at() for throttle in self._throttles.values()]
+        ends += [breaker.forgotten_at() for breaker in self._away.values()]
+        self._look_at = min(ends, default=inf)
+
+    def _sweep(self, now: float) -> None:
+        """Forget what is over."""
+        for key in [key for key, throttle in self._throttles.items() if throttle.ends_at() <= now]:
+            del self._throttles[key]
+        for key in [key for key, breaker in self._away.items() if breaker.forgotten_at() <= now]:
+            del self._away[key], self._breakers[key]
+        self._update()

@@ -1,0 +1,253 @@
+"""When a failing deployment is left alone, and how it is tried again.
+
+pybreaker keeps the state; what leads from one state to the next is decided here, because its own calls take every
+return of a coroutine for a success, let all callers through at half-open, and know no error rate.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+
+import pybreaker
+
+# The window is counted in this many buckets; the oldest falls out as a whole.
+_BUCKETS = 10
+# Finished calls from which on their share of failures says something.
+_TELLING_CALLS = 20
+# Probes that have to succeed one after the other.
+_SUCCESSES_TO_CLOSE = 2
+# Each failed probe doubles the open time up to this.
+_LONGEST_OPEN_S = 120.0
+_MOST_DOUBLINGS = 20
+# Refused credentials and unpaid bills end when a person acts: one call in five minutes finds that out soon enough.
+_PERSON_S = 300.0
+# A Retry-After is honoured up to this: some load balancers ask for a day.
+_LONGEST_HOLD_S = 600.0
+# Open time over for so long and nobody came to probe: what was known is too old to stand against anybody.
+_IDLE_S = 600.0
+
+
+class BreakerVerdict(StrEnum):
+    """What the end of a call says about the deployment."""
+
+    OK = "ok"  # it is alive, also where it refused a wrong request
+    FAIL = "fail"
+    THROTTLED = "throttled"  # asked for a pause: no failure, but no proof of health either
+    NEUTRAL = "neutral"  # says nothing: the client left, a fault of ours, a dead idle connection
+    OPEN = "open"  # nothing will work before a person acts: credentials, money
+
+
+class BreakerState(StrEnum):
+    """`half_open` also names a breaker whose open time is over and that waits for its first probe."""
+
+    CLOSED = "closed"
+    HALF_OPEN = "half_open"
+    OPEN = "open"
+
+
+@dataclass(slots=True, frozen=True)
+class BreakerSettings:
+    """When to trip. `slow_s`: an answer that took longer to its first content counts as failed in the share."""
+
+    failures: int = 5
+    window_s: float = 30.0
+    error_rate: float = 0.5
+    open_s: float = 15.0
+    half_open_probes: int = 1
+    slow_s: float | None = None
+
+
+class Breaker:
+    """The breaker of one deployment. Times are readings of one monotonic clock in seconds; `chance` gives 0..1.
+
+    A call is admitted with a ticket, and its verdict counts only in the state it was admitted in: failures of calls
+    that began before a trip neither prolong the open time nor fail a probe.
+
+    `bucket`, `bucket_until`, `row` and `pending` are open to the guard, which counts a plain success itself.
+    """
+
+    __slots__ = (
+        "_buckets",
+        "_chance",
+        "_hinted_until",
+        "_machine",
+        "_probes",
+        "_settings",
+        "_successes",
+        "_trips_in_row",
+        "_until",
+        "bucket",
+        "bucket_until",
+        "is_closed",
+        "name",
+        "pending",
+        "row",
+        "ticket",
+        "trips",
+    )
+
+    def __init__(self, name: str, settings: BreakerSettings, chance: Callable[[], float]) -> None:
+        self.name = name
+        self._settings = settings
+        self._chance = chance
+        # Its own rules must never fire: they are not ours.
+        self._machine = pybreaker.CircuitBreaker(fail_max=sys.maxsize, throw_new_error_on_trip=False, name=name)
+        self.is_closed = True
+        self.ticket = 1
+        self.trips = 0
+        self._trips_in_row = 0
+        self._until = 0.0
+        self._hinted_until = 0.0
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self.pending = self.row = self._probes = self._successes = 0
+        self._buckets: list[tuple[float, list[int]]] = []
+        self.bucket = [0, 0]  # answered, failed
+        self.bucket_until = float("-inf")
+
+    def use(self, settings: BreakerSettings) -> None:
+        """Other settings from now on; what is known stays."""
+        self._settings = settings
+
+    def state(self, now: float) -> BreakerState:
+        """The state at `now`."""
+        if self.is_closed:
+            return BreakerState.CLOSED
+        is_open = self._machine.current_state == pybreaker.STATE_OPEN
+        return BreakerState.OPEN if is_open and now < self._until else BreakerState.HALF_OPEN
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until a call may be admitted; 0 where one may now. While all probes are out, how long is not known:
+        a second.
+        """
+        if self.is_closed:
+            return 0.0
+        if now < self._until:
+            return self._until - now
+        return 1.0 if self._probes >= self._settings.half_open_probes else 0.0
+
+    def forgotten_at(self) -> float:
+        """When it has been ready for a probe for so long that it may as well be closed."""
+        return inf if self.is_closed or self._probes else self._until + _IDLE_S
+
+    def admit(self, now: float) -> int:
+        """A ticket for one call, which `record` takes back; 0 where the call may not be made."""
+        if not self.is_closed:
+            if self.wait_s(now):
+                return 0
+            if self._machine.current_state == pybreaker.STATE_OPEN:
+                self._machine.half_open()
+                self.ticket += 1
+                self._successes = 0
+            self._probes += 1
+        else:
+            self.pending += 1
+        return self.ticket
+
+    def record(
+        self, ticket: int, verdict: BreakerVerdict, now: float, *, duration_s: float = 0.0, hold_s: float | None = None
+    ) -> None:
+        """Take a ticket back with what its call says. `hold_s` is the Retry-After of a failure.
+
+        A ticket of an earlier state changes nothing.
+        """
+        if ticket != self.ticket:
+            return
+        is_slow = self._settings.slow_s is not None and duration_s > self._settings.slow_s
+        if self.is_closed:
+            self.pending -= 1
+            self._count(verdict, now, is_slow=is_slow, hold_s=hold_s)
+        else:
+            self._probes -= 1
+            if verdict is BreakerVerdict.OK and not is_slow:
+                self._successes += 1
+                if self._successes >= _SUCCESSES_TO_CLOSE:
+                    self._close()
+            elif verdict is not BreakerVerdict.NEUTRAL:
+                self._open(now, verdict, hold_s)
+
+    def hint(self, now: float, for_s: float) -> None:
+        """Somebody else saw it trip: for `for_s` seconds a single failure is proof enough."""
+        self._hinted_until = max(self._hinted_until, now + for_s)
+
+    def _count(self, verdict: BreakerVerdict, now: float, *, is_slow: bool, hold_s: float | None) -> None:
+        if verdict is BreakerVerdict.OPEN:
+            self._open(now, verdict, hold_s)
+        elif verdict is BreakerVerdict.OK:
+            bucket = self._bucket_at(now)
+            bucket[0] += 1
+            self.row = 0
+            if is_slow:
+                bucket[1] += 1
+                if self._has_failing_share(now, is_telling=True):
+                    self._open(now, verdict, hold_s)
+        elif verdict is BreakerVerdict.FAIL:
+            bucket = self._bucket_at(now)
+            bucket[0] += 1
+            bucket[1] += 1
+            self.row += 1
+            if self._is_failing(now):
+                self._open(now, verdict, hold_s)
+
+    def _is_failing(self, now: float) -> bool:
+        """By the share of failures in the window, by failures in a row where that share agrees, or by a row twice as
+        long: what answered well a moment ago and is dead now would otherwise need as many failures as it had answers.
+
+        Calls under way count as answered: failures come back sooner than answers, so that a burst of calls ends with
+        its failures first.
+        """
+        settings, row = self._settings, self.row
+        if now < self._hinted_until:
+            return True
+        if row >= 2 * settings.failures and row >= settings.error_rate * (row + self.pending):
+            return True
+        return self._has_failing_share(now, is_telling=row < settings.failures)
+
+    def _has_failing_share(self, now: float, *, is_telling: bool) -> bool:
+        oldest = now - self._settings.window_s
+        answered = failed = 0
+        for until, bucket in self._buckets:
+            if until > oldest:
+                answered += bucket[0]
+                failed += bucket[1]
+        if is_telling and answered < _TELLING_CALLS:
+            return False
+        return failed >= self._settings.error_rate * (answered + self.pending)
+
+    def _bucket_at(self, now: float) -> list[int]:
+        """The counts that a call ending now belongs to."""
+        if now >= self.bucket_until:
+            self.bucket = [0, 0]
+            self.bucket_until = now + self._settings.window_s / _BUCKETS
+            self._buckets = [*self._buckets[-_BUCKETS:], (self.bucket_until, self.bucket)]
+        return self.bucket
+
+    def _open(self, now: float, verdict: BreakerVerdict, hold_s: float | None) -> None:
+        settings = self._settings
+        if verdict is BreakerVerdict.OPEN:
+            open_s = _PERSON_S
+        else:
+            longest = max(_LONGEST_OPEN_S, settings.open_s)
+            open_s = min(longest, settings.open_s * 2.0 ** min(self._trips_in_row, _MOST_DOUBLINGS))
+        # Half of it is left to chance, so that many gateways do not probe at the same moment.
+        open_s *= 0.5 + 0.5 * self._chance()
+        if hold_s is not None:
+            open_s = max(open_s, min(hold_s, _LONGEST_HOLD_S))
+        self._machine.open()
+        self.is_closed = False
+        self.ticket += 1
+        self.trips += 1
+        self._trips_in_row += 1
+        self._until = now + open_s
+        self._start_over()
+
+    def _close(self) -> None:
+        self._machine.close()
+        self.is_closed = True
+        self.ticket += 1
+        self._trips_in_row = 0
+        self._hinted_until = 0.0
+        self._start_over()
