@@ -15,11 +15,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.routing import data, measure, plots
+from benchmarks.routing import data, measure, peers, plots
 from routing.learned.feedback import assemble
 
 _ROOT = Path(__file__).resolve().parents[2]
 _TRAINED = ("mmlu", "gsm8k", "nine_models")
+_SPLITS = 8
 _SIZES = (100, 450, 3_000, 100_000, 1_000_000)
 
 
@@ -48,6 +49,9 @@ def _measure(most: int | None) -> dict[str, Any]:
     results: dict[str, Any] = {"cores": os.cpu_count(), "python": platform.python_version()}
     results["zero_configuration"] = measure.zero_configuration(sets)
     results["untrained"] = {name: measure.untrained_figures(examples) for name, examples in sets.items()}
+    texts = {name: [row["prompt"] for row in found] for name, found in rows.items()}
+    say("LiteLLM" if peers.interpreter() else "LiteLLM is not installed")
+    results["litellm"] = peers.measure(sets, texts)
     say("decision CPU")
     results["decision_cpu"] = measure.decision_cpu(rows["zeroeval_gsm"], 11, _SIZES)
     results["trained"], results["learning_curve"], results["same_choice"] = {}, {}, {}
@@ -55,8 +59,8 @@ def _measure(most: int | None) -> dict[str, Any]:
         say(name)
         results["trained"][name] = measure.trained_figures(sets[name])
         results["learning_curve"][name] = measure.learning_curve(sets[name], (50, 200, 1_000, 3_000), 3)
-        texts = [row["prompt"] for row in rows[name]]
-        results["same_choice"][name] = measure.same_choice(sets[name], texts)
+        results["same_choice"][name] = measure.same_choice(sets[name], texts[name])
+    results["gsm8k_splits"] = measure.other_splits(sets["gsm8k"], _SPLITS)
     return results
 
 
@@ -88,6 +92,9 @@ def _table(results: dict[str, Any]) -> Table:
         )
     zero = results["zero_configuration"].values()
     table.add_row("zero-configuration mean APGR", ".56", f"{sum(zero) / len(zero):.3f}")
+    for kind in ("v1", "v2") if results["litellm"] else ():
+        apgr = [found[kind] for found in results["litellm"]["apgr"].values()]
+        table.add_row(f"LiteLLM {kind} mean APGR", "", f"{sum(apgr) / len(apgr):.3f}")
     for one in results["decision_cpu"]:
         bar = "300" if one["chars"] <= 450 else "1000"
         table.add_row(f"us at {one['chars']} characters, 11 models", bar, f"{one['learned_p50_us']:.0f}")

@@ -14,7 +14,7 @@ from routing.features import extract_text
 from routing.learned.evaluate import calibration_error, cost_at, mean_order_figures, mean_pair_figures
 from routing.learned.feedback import Examples, assemble
 from routing.learned.predict import Predictor
-from routing.learned.report import FOLDS, fold_of, predict_all, row_costs, untrained
+from routing.learned.report import FOLDS, fold_of, levelled, predict_all, row_costs, untrained
 from routing.learned.train import fit, word_matrix
 
 Floats = NDArray[np.float64]
@@ -33,18 +33,42 @@ def untrained_figures(examples: Examples) -> dict[str, Any]:
 def trained_figures(examples: Examples) -> dict[str, Any]:
     """Everything about a set with five-fold cross-validation by hash, and 95 % bootstrap intervals."""
     folds = fold_of(examples)
-    learned, near = np.zeros(examples.scores.shape), np.zeros(examples.scores.shape)
-    for fold in range(FOLDS):
-        inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        learned[inside] = predict_all(fit(examples.subset(outside)), examples.subset(inside))
-        near[inside] = neighbours(examples.subset(outside), examples.subset(inside))
+    learned, near = _out_of_fold(examples, folds, _learned), _out_of_fold(examples, folds, neighbours)
     costs = row_costs(examples)
     found = {"rows": len(examples), "untrained": untrained_figures(examples)}
-    found["learned"] = _with_intervals(learned, examples.scores, costs)
-    found["knn"] = _plain(near, examples.scores, costs)
+    found["learned"] = _with_intervals(learned, folds, examples.scores, costs)
+    found["knn"] = _plain(near, levelled(near, folds), examples.scores, costs)
     found["calibration_error"] = round(calibration_error(learned, examples.scores), 4)
     found["curve"] = _cost_quality(learned, examples.scores, costs)
     return found
+
+
+def other_splits(examples: Examples, splits: int) -> dict[str, list[float]]:
+    """The figures of a small set again, with the rows dealt to the folds in other ways: what a split is worth."""
+    found = []
+    for split in range(splits):
+        folds = (examples.keys.astype(np.uint64) * np.uint64(2_654_435_761 + 2 * split) >> np.uint64(7)) % FOLDS
+        quality = _out_of_fold(examples, folds.astype(np.uint32), _learned)
+        figures = mean_pair_figures(levelled(quality, folds.astype(np.uint32)), examples.scores)
+        found.append((figures.apgr, figures.cpt50, figures.cpt80))
+    return {
+        name: [round(float(value), 4) for value in values]
+        for name, values in zip(("apgr", "cpt50", "cpt80"), np.transpose(found), strict=True)
+    }
+
+
+def _out_of_fold(
+    examples: Examples, folds: NDArray[np.uint32], predicted: Callable[[Examples, Examples], Floats]
+) -> Floats:
+    quality = np.zeros(examples.scores.shape)
+    for fold in range(FOLDS):
+        inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+        quality[inside] = predicted(examples.subset(outside), examples.subset(inside))
+    return quality
+
+
+def _learned(train: Examples, test: Examples) -> Floats:
+    return predict_all(fit(train), test)
 
 
 def neighbours(train: Examples, test: Examples) -> Floats:
@@ -135,8 +159,9 @@ def _timed(predictor: Predictor, text: str, size: int) -> dict[str, float]:
     return found
 
 
-def _plain(quality: Floats, scores: Floats, costs: Floats) -> dict[str, float]:
-    found = mean_pair_figures(quality, scores)
+def _plain(quality: Floats, even: Floats, scores: Floats, costs: Floats) -> dict[str, float]:
+    """Order by `even`, which has the same mean in every fold; cost by what was predicted."""
+    found = mean_pair_figures(even, scores)
     figures = {"apgr": found.apgr, "cpt50": found.cpt50, "cpt80": found.cpt80}
     if not np.isnan(costs).any():
         figures |= {
@@ -146,10 +171,11 @@ def _plain(quality: Floats, scores: Floats, costs: Floats) -> dict[str, float]:
     return {name: round(value, 4) for name, value in figures.items()}
 
 
-def _with_intervals(quality: Floats, scores: Floats, costs: Floats) -> dict[str, Any]:
+def _with_intervals(quality: Floats, folds: NDArray[np.uint32], scores: Floats, costs: Floats) -> dict[str, Any]:
+    even = levelled(quality, folds)
     rng = np.random.default_rng(_SEED)
     drawn = [
-        _plain(quality[rows], scores[rows], costs[rows])
+        _plain(quality[rows], even[rows], scores[rows], costs[rows])
         for rows in (rng.integers(0, len(scores), len(scores)) for _ in range(_RESAMPLES))
     ]
     return {
@@ -158,7 +184,7 @@ def _with_intervals(quality: Floats, scores: Floats, costs: Floats) -> dict[str,
             "low": round(float(np.nanpercentile([one[name] for one in drawn], 2.5)), 4),
             "high": round(float(np.nanpercentile([one[name] for one in drawn], 97.5)), 4),
         }
-        for name, value in _plain(quality, scores, costs).items()
+        for name, value in _plain(quality, even, scores, costs).items()
     }
 
 

@@ -19,10 +19,10 @@ from routing.learned.model_file import DEPTH, LEAVES, ModelFileError, RouterMode
 Floats = NDArray[np.float32]
 
 # How much the logistic counts beside the trees, by rows: trees on many rows have taken in what the words say.
-_WORDS_SHARE = 0.2
-_WORDS_SHARE_MORE = 0.3
+_WORDS_SHARE = 0.15
+_WORDS_SHARE_MORE = 0.35
 _WORDS_ROWS = 1_000
-# Rows at which training and prior weigh the same. Of few rows something is learned that is not so.
+# Rows at which training and prior weigh the same; and so few rows that half of what they seem to say is chance.
 PRIOR_ROWS = 300
 _DOUBT_ROWS = 50
 # Statistics of an application weigh up to a quarter, half of that at this many rows.
@@ -47,7 +47,7 @@ class Predictor:
         self._picked = _pick(model.features)
         self._means = arrays["means"].astype(np.float32)
         rows = arrays["rows"].astype(np.float32)
-        self._learned_share: Floats = rows / (PRIOR_ROWS + rows) * (rows / (_DOUBT_ROWS + rows))
+        self._learned_share: Floats = rows / (PRIOR_ROWS + rows) * (rows**2 / (_DOUBT_ROWS**2 + rows**2))
         self._slots = np.zeros(BUCKETS, np.int32)
         self._slots[arrays["word_rows"]] = np.arange(1, len(arrays["word_rows"]) + 1, dtype=np.int32)
         none = np.zeros((1, len(self.models)), np.float32)

@@ -68,7 +68,7 @@ def cross_validate(examples: Examples, advance: Advance = lambda: None) -> Repor
     costs = row_costs(examples)
     return Report(
         rows=len(examples),
-        figures={"learned": mean_pair_figures(_levelled(quality, folds), examples.scores), **untrained(examples)},
+        figures={"learned": mean_pair_figures(levelled(quality, folds), examples.scores), **untrained(examples)},
         cost_at_100=cost_at(1.0, quality, examples.scores, costs),
         cost_at_98=cost_at(0.98, quality, examples.scores, costs),
         calibration_error=calibration_error(quality, examples.scores),
@@ -77,7 +77,7 @@ def cross_validate(examples: Examples, advance: Advance = lambda: None) -> Repor
     )
 
 
-def _levelled(quality: Floats, folds: NDArray[np.uint32]) -> Floats:
+def levelled(quality: Floats, folds: NDArray[np.uint32]) -> Floats:
     """Every fold moved to the same mean per model.
 
     A fold with bad luck was predicted by a router that saw the good luck of the others; ordering rows of all folds by

@@ -30,7 +30,7 @@ _LEAF_ROWS = 8
 _WORDS_C = 1.0
 _INNER_FOLDS = 5
 _MEAN_ROWS = 4.0
-_LEAF_MEAN_ROWS = 1.0
+_LEAF_MEAN_ROWS = 0.5
 _SEED = 20_240_611
 
 Floats = NDArray[np.float64]

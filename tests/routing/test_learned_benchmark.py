@@ -1,5 +1,6 @@
 """The routing benchmark reads what is there, and its noise leaves the task as it is."""
 
+import sys
 from pathlib import Path
 from random import Random
 
@@ -8,7 +9,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from benchmarks.routing import __main__ as benchmark
-from benchmarks.routing import data, measure, noise
+from benchmarks.routing import data, measure, noise, peers
 from routing.learned.feedback import assemble
 
 
@@ -49,3 +50,44 @@ def test_the_classifier_beats_length_and_chance_on_the_sets() -> None:
     }
     found = measure.zero_configuration(examples)
     assert sum(found.values()) / len(found) > 0.54
+
+
+def test_without_litellm_there_is_nothing_to_compare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(peers, "find_spec", lambda name: None)
+    monkeypatch.setattr(peers, "_INSTALLED", tmp_path / "python")
+    assert peers.measure({}, {}) == {}
+
+
+def test_scores_of_litellm_are_given_back_to_their_sets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever scores by length stands for LiteLLM: order and set borders must survive the other process."""
+    script = tmp_path / "scores.py"
+    script.write_text(
+        "import json, sys\n"
+        "texts = json.load(sys.stdin)\n"
+        "json.dump({'v1': [len(t) for t in texts], 'v2': [-len(t) for t in texts], 'cpu_us': {}}, sys.stdout)\n"
+    )
+    monkeypatch.setattr(peers, "interpreter", lambda: Path(sys.executable))
+    monkeypatch.setattr(peers, "_SCRIPT", script)
+    texts = {"hard_is_long": ["a", "b" * 50], "hard_is_short": ["a" * 50, "b", "c" * 60]}
+    rows = {
+        "hard_is_long": [
+            {"prompt": t, "scores": {"weak": float(len(t) < 9), "strong": 1.0}} for t in texts["hard_is_long"]
+        ],
+        "hard_is_short": [
+            {"prompt": t, "scores": {"weak": float(len(t) > 9), "strong": 1.0}} for t in texts["hard_is_short"]
+        ],
+    }
+    found = peers.measure({name: assemble(some) for name, some in rows.items()}, texts)["apgr"]
+    assert found["hard_is_long"]["v1"] > 0.6 > 0.4 > found["hard_is_long"]["v2"]
+    assert found["hard_is_short"]["v2"] > 0.6 > 0.4 > found["hard_is_short"]["v1"]
+
+
+def test_a_small_set_is_split_in_several_ways() -> None:
+    rng = Random(2)
+    rows = [
+        {"prompt": f"{'prove' if n % 2 else 'greet'} {rng.random()}", "scores": {"a": float(n % 2 == 0), "b": 1.0}}
+        for n in range(60)
+    ]
+    found = measure.other_splits(assemble(rows), 2)
+    assert [len(values) for values in found.values()] == [2, 2, 2]
+    assert min(found["apgr"]) > 0.6
