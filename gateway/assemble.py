@@ -16,6 +16,7 @@ from config.schema import Capability, Config, DeploymentConfig, ModelConfig, Pro
 from config.schema_base import RouteTimeouts
 from config.schema_policies import TimeoutsConfig
 from config.settings import Settings
+from gateway.availability import Guard
 from gateway.exposure import open_to_the_world
 from gateway.feedback.keeper import FeedbackKeeper
 from gateway.options import check_ca_file, options_of
@@ -23,6 +24,7 @@ from gateway.planning import Planner
 from gateway.router_files import RouterFiles
 from gateway.runtime import Caller, ListedModel, Runtime, Upstream
 from gateway.spending import SpendingBook
+from policies.breaker import BreakerSettings
 from policies.timeouts import Timeouts
 from providers import pricing, registry
 from providers.base import ProviderOptions, Target
@@ -71,6 +73,7 @@ class Assembler:
         self.world = World(rng, LatencyBook(clock), AffinityBook(clock))
         self.spending = SpendingBook()
         self.world.spending = self.spending
+        self.world.availability = self.guard = Guard(clock=clock, chance=rng.random)
         self.router_files = RouterFiles(folder)
         self.feedback = FeedbackKeeper(folder, clock)
         self._upstreams: dict[str, tuple[Inputs, Upstream]] = {}
@@ -119,6 +122,7 @@ class Assembler:
                 if route.retry is not None and route.retry.max_attempts is not None
             },
             feedback=self.feedback.book(config.feedback),
+            guard=self.guard,
             notices=(
                 *(f"provider '{name}' is off: {reason}" for name, reason in sorted(loaded.disabled_providers.items())),
                 *self.router_files.problems(),
@@ -127,6 +131,9 @@ class Assembler:
         )
         kept = {id(upstream) for upstream in upstreams.values()}
         self.retired = [upstream.transport for _, upstream in self._upstreams.values() if id(upstream) not in kept]
+        # Another address or another key: what the old one did says nothing.
+        self.guard.forget({name for name, known in self._upstreams.items() if connected.get(name) is not known})
+        self.guard.use(BreakerSettings(**config.policies.breaker.model_dump()))
         self._upstreams = connected
         self.spending.use(config.budgets, config.keys)
         return runtime

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.availability import Guard
 from gateway.feedback.book import FeedbackBook
 from policies.timeouts import Timeouts
 from providers.base import Provider
@@ -48,6 +49,7 @@ class Runtime:
 
     `keys` maps the SHA-256 hex digest of a secret to its caller; empty means the gateway is open. `route_timeouts`
     is keyed by (route, provider), and has only routes with limits of their own. `feedback` is None where none is kept.
+    `guard` says what may be called now; it outlives the snapshot.
     """
 
     version: str
@@ -61,6 +63,7 @@ class Runtime:
     route_timeouts: Mapping[tuple[str, str], Timeouts] = field(default_factory=dict)
     route_max_attempts: Mapping[str, int] = field(default_factory=dict)
     feedback: FeedbackBook | None = None
+    guard: Guard = field(default_factory=Guard)
 
     def timeouts_of(self, route: str | None, provider: str) -> Timeouts:
         """The clocks of an attempt: the route's own where it has some, else the provider's."""
