@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from config.findings import Finding, Path, dotted
 from config.schema import Config
-from config.schema_base import Section
 
 
 def _policy(name: str) -> Callable[[Config], bool]:
@@ -28,7 +27,6 @@ _SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = (
     (("budgets",), lambda config: bool(config.budgets)),
     (("limits",), lambda config: bool(config.limits)),
 )
-_RETRY_KEYS = ("backoff_base_s", "backoff_max_s", "budget_ratio")
 
 
 @dataclass(slots=True, frozen=True)
@@ -47,14 +45,6 @@ def inactive_sections(config: Config) -> list[Inactive]:
         if is_used(config)
     ]
     found += [Inactive(path, f"'{dotted(path)}' is loaded, but not active yet.") for path in _inactive_keys(config)]
-    retries: list[tuple[Path, Section]] = [(("policies", "retry"), config.policies.retry)]
-    retries += [(("routes", name, "retry"), route.retry) for name, route in config.routes.items() if route.retry]
-    found += [
-        Inactive((*path, key), f"'{dotted((*path, key))}' is loaded, but not active yet.")
-        for path, retry in retries
-        for key in _RETRY_KEYS
-        if key in retry.model_fields_set
-    ]
     return found
 
 

@@ -26,6 +26,7 @@ from gateway.runtime import Caller, ListedModel, Runtime, Upstream
 from gateway.spending import SpendingBook
 from policies.breaker import BreakerSettings
 from policies.timeouts import Timeouts
+from policies.retry import Retries, RetryBudget, RetryRules
 from providers import pricing, registry
 from providers.base import ProviderOptions, Target
 from providers.pricing import Price
@@ -73,6 +74,7 @@ class Assembler:
         self.world = World(rng, LatencyBook(clock), AffinityBook(clock))
         self.spending = SpendingBook()
         self.world.spending = self.spending
+        self.retry_budgets: dict[str, RetryBudget] = {}
         self.world.availability = self.guard = Guard(clock=clock, chance=rng.random)
         self.router_files = RouterFiles(folder)
         self.feedback = FeedbackKeeper(folder, clock)
@@ -113,14 +115,9 @@ class Assembler:
             upstreams=upstreams,
             keys={key.sha256: Caller(key.name, _allowed(key.models), _allowed(key.candidates)) for key in config.keys},
             models=self._listed(config),
-            max_attempts=config.policies.retry.max_attempts,
             max_body_bytes=self._settings.max_body_bytes,
             route_timeouts=_route_timeouts(config, upstreams),
-            route_max_attempts={
-                name: route.retry.max_attempts
-                for name, route in config.routes.items()
-                if route.retry is not None and route.retry.max_attempts is not None
-            },
+            retries=_retries(config, self.retry_budgets),
             feedback=self.feedback.book(config.feedback),
             guard=self.guard,
             notices=(
@@ -250,6 +247,22 @@ def _connect(inputs: Inputs) -> Upstream:
     if own is None:
         ca_file = check_ca_file(inputs.options)
         own = HttpTransport(connect_s=inputs.timeouts.connect_s, ca_file=ca_file)
+def _overload(config: Config) -> OverloadLimits:
+    given = config.policies.overload
+    reserve = given.max_in_flight // _RESERVED if any(key.priority for key in config.keys) else 0
+    return OverloadLimits(given.max_in_flight, given.queue_max, given.queue_wait_s, reserve)
+
+
+def _retries(config: Config, budgets: dict[str, RetryBudget]) -> Retries:
+    usual = RetryRules(**config.policies.retry.model_dump())
+    of_routes = {
+        name: replace(usual, **route.retry.model_dump(exclude_none=True))
+        for name, route in config.routes.items()
+        if route.retry is not None
+    }
+    return Retries(usual, of_routes, budgets)
+
+
     return Upstream(provider, own, inputs.timeouts)
 
 

@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from gateway.attempts import AttemptEngine, InterruptedStreamError, Limits
+from gateway.attempt_run import InterruptedStreamError, Limits
+from gateway.attempts import AttemptEngine
 from gateway.runtime import Runtime
 from gateway.telemetry.recorder import Recorder
 from policies.outcome import Outcome

@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Literal
 
 from gateway.asking import NO_HEADERS, ask_of, decide, remember
-from gateway.attempts import AttemptEngine, InterruptedStreamError, Limits, Sink
+from gateway.attempt_run import InterruptedStreamError, Limits, Sink
+from gateway.attempts import AttemptEngine
 from gateway.explain import header_value
 from gateway.mirror import Mirrors
 from gateway.runtime import Caller, Runtime
@@ -99,8 +100,8 @@ class Pipeline:
             total_s = timeout_s
         # What the body took to arrive counts as well; deadlines are kept by the loop's own clock.
         total_at = self._loop.time() + total_s - (self._clock() - started)
-        most = runtime.max_attempts if route is None else runtime.max_attempts_of(route)
-        return Limits(total_at, total_s, most)
+        retry = runtime.retries[route if route is not None else decision.asked]
+        return Limits(total_at, total_s, retry.rules.max_attempts, retry=retry)
 
     def _settle(self, outcome: Outcome, ask: Ask) -> None:
         """Close the books: synchronous, so that a cancellation cannot come between the facts and their record."""

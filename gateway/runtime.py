@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from gateway.availability import Guard
 from gateway.feedback.book import FeedbackBook
 from policies.timeouts import Timeouts
+from policies.retry import Retries
 from providers.base import Provider
 from providers.transport import Transport
 from routing.router import Router
@@ -48,7 +49,8 @@ class Runtime:
     """An immutable snapshot. A request takes the current one once and keeps it to its end.
 
     `keys` maps the SHA-256 hex digest of a secret to its caller; empty means the gateway is open. `route_timeouts`
-    is keyed by (route, provider), and has only routes with limits of their own. `feedback` is None where none is kept.
+    is keyed by (route, provider), and has only routes with limits of their own; `retries` is by route, or model.
+    `feedback` is None where none is kept.
     `guard` says what may be called now; it outlives the snapshot.
     """
 
@@ -57,11 +59,10 @@ class Runtime:
     upstreams: Mapping[str, Upstream]
     keys: Mapping[str, Caller]
     models: Mapping[str, ListedModel]
-    max_attempts: int
     max_body_bytes: int
     notices: tuple[str, ...] = ()
     route_timeouts: Mapping[tuple[str, str], Timeouts] = field(default_factory=dict)
-    route_max_attempts: Mapping[str, int] = field(default_factory=dict)
+    retries: Retries = field(default_factory=Retries)
     feedback: FeedbackBook | None = None
     guard: Guard = field(default_factory=Guard)
 
@@ -69,7 +70,3 @@ class Runtime:
         """The clocks of an attempt: the route's own where it has some, else the provider's."""
         own = self.route_timeouts.get((route, provider)) if route is not None and self.route_timeouts else None
         return own if own is not None else self.upstreams[provider].timeouts
-
-    def max_attempts_of(self, route: str | None) -> int:
-        """Upstream calls a request may take."""
-        return self.max_attempts if route is None else self.route_max_attempts.get(route, self.max_attempts)

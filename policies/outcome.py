@@ -58,13 +58,15 @@ class Outcome:
     upstream_s: float = 0.0  # time in which an upstream call was running
     ended: float = 0.0
     stale_retries: int = 0
+    paused_s: float = 0.0  # time in which a repeated call was waited with
+    is_budget_empty: bool = False  # one more call would have been made, had there been a token for it
     explanation: bytes = b""  # of the decision, as header text; only for a caller that wants it
 
     duration_s: float = 0.0
-    overhead_s: float = 0.0  # what the gateway itself added: the total minus `upstream_s`
+    overhead_s: float = 0.0  # what the gateway itself added: the total minus `upstream_s` and `paused_s`
 
     def close(self, now: float) -> None:
         """Note the end; `now` is a reading of the clock."""
         self.ended = now
         self.duration_s = now - self.started
-        self.overhead_s = max(0.0, self.duration_s - self.upstream_s)
+        self.overhead_s = max(0.0, self.duration_s - self.upstream_s - self.paused_s)

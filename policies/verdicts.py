@@ -15,7 +15,8 @@ class Verdict:
     `falls_back`: try the next candidate while nothing was committed. `retries_fresh`: repeat on the same candidate
     once, at once, over a new connection. `is_callers`: the upstream's status and error object are the caller's
     answer. `status` and `error_type` are used otherwise, when no candidate is left. `blames`: it counts against the
-    deployment when the next request chooses.
+    deployment when the next request chooses. `is_budgeted`: the call that follows it costs a token of the retry budget,
+    and may go to the same deployment when nobody else is left. `has_detour`: a route may name models for this case.
     """
 
     falls_back: bool
@@ -24,22 +25,26 @@ class Verdict:
     is_callers: bool = False
     retries_fresh: bool = False
     blames: bool = False
+    is_budgeted: bool = False
+    has_detour: bool = False
 
 
 VERDICTS: dict[ErrorKind, Verdict] = {
     ErrorKind.CALLER: Verdict(False, 400, "invalid_request_error", is_callers=True),
-    ErrorKind.CONTEXT_LENGTH: Verdict(False, 400, "invalid_request_error", is_callers=True),
-    ErrorKind.CONTENT_FILTER: Verdict(False, 400, "invalid_request_error", is_callers=True),
-    ErrorKind.THROTTLED: Verdict(True, 429, "rate_limit_error", blames=True),
+    ErrorKind.CONTEXT_LENGTH: Verdict(False, 400, "invalid_request_error", is_callers=True, has_detour=True),
+    ErrorKind.CONTENT_FILTER: Verdict(False, 400, "invalid_request_error", is_callers=True, has_detour=True),
+    ErrorKind.THROTTLED: Verdict(True, 429, "rate_limit_error", blames=True, is_budgeted=True),
     ErrorKind.MONEY: Verdict(True, 503, "upstream_error", blames=True),
     ErrorKind.CREDENTIALS: Verdict(True, 502, "upstream_error", blames=True),
-    ErrorKind.OVERLOADED: Verdict(True, 503, "upstream_error", blames=True),
-    ErrorKind.BROKEN: Verdict(True, 502, "upstream_error", blames=True),
-    ErrorKind.STALE: Verdict(True, 502, "upstream_error", retries_fresh=True),
+    ErrorKind.OVERLOADED: Verdict(True, 503, "upstream_error", blames=True, is_budgeted=True),
+    ErrorKind.BROKEN: Verdict(True, 502, "upstream_error", blames=True, is_budgeted=True),
+    ErrorKind.STALE: Verdict(True, 502, "upstream_error", retries_fresh=True, is_budgeted=True),
     ErrorKind.LOCAL: Verdict(False, 500, "internal_error"),
 }
 
 _TIMEOUTS = frozenset({Cause.TTFT, Cause.IDLE, Cause.TOTAL})
+# Who was waited for in vain is not waited for again, and an answer that is too large stays so.
+_FINAL_CAUSES = _TIMEOUTS | {Cause.TOO_LARGE}
 
 
 def client_status(error: ProviderError) -> int:
@@ -55,3 +60,8 @@ def falls_back(error: ProviderError) -> bool:
     if error.cause is Cause.TOTAL:
         return False  # the request's own time is over
     return VERDICTS[error.kind].falls_back or error.cause is Cause.UNSUPPORTED
+
+
+def may_repeat(error: ProviderError) -> bool:
+    """Whether the same deployment may be asked once more, when nobody else is left."""
+    return VERDICTS[error.kind].is_budgeted and error.cause not in _FINAL_CAUSES

@@ -96,6 +96,11 @@ class Metrics:
             "signalbox_stale_retries_total", "Calls repeated because a reused connection was dead.", ("provider",)
         )
         self._midstream = counter(
+        self._budget_empty = counter(
+            "signalbox_retry_budget_exhausted_total",
+            "Requests that got the last error because the retry budget of their route was empty.",
+            ("model",),
+        )
             "signalbox_midstream_errors_total", "Streams that broke after their first byte.", ("cause",)
         )
         self._client_gone = counter(
@@ -181,6 +186,8 @@ class Metrics:
                 self._midstream.labels(answered_by.cause).inc()
         if outcome.ending == "client_gone":
             is_streaming = outcome.request.stream and answered_by is not None
+        if outcome.is_budget_empty:
+            self._budget_empty.labels(model).inc()
             self._client_gone.labels("stream" if is_streaming else "wait").inc()
         if outcome.stale_retries:
             for attempt, following in pairwise(outcome.attempts):

@@ -121,14 +121,16 @@ def _hint(outcome: Outcome, error: ProviderError) -> str:
 
 
 def _overhead_ms(outcome: Outcome, now: float) -> float:
-    added_s = now - outcome.started
+    added_s = now - outcome.started - outcome.paused_s
     for attempt in outcome.attempts:
         added_s += attempt.started - (attempt.ended or now)
     return max(0.0, added_s * 1000)
 
 
 def _retry_after(outcome: Outcome) -> int | None:
-    hints = [attempt.retry_after_s for attempt in outcome.attempts if attempt.retry_after_s is not None]
+    # A deployment that was called again said so again, if it still wants to be left alone.
+    latest = {attempt.deployment.id: attempt.retry_after_s for attempt in outcome.attempts}
+    hints = [hint_s for hint_s in latest.values() if hint_s is not None]
     if not hints:
         return None
     return min(_MAX_RETRY_AFTER_S, max(_MIN_RETRY_AFTER_S, math.ceil(min(hints))))

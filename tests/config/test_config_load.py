@@ -66,11 +66,6 @@ def test_the_example_says_what_is_not_active() -> None:
     assert all(diagnostic.line is not None for diagnostic in told)
 
 
-def test_a_route_says_which_of_its_retry_settings_are_not_active() -> None:
-    config = _config(SMALL + "routes: {r: {pool: [m], retry: {max_attempts: 2, budget_ratio: 0.1}}}\n")
-    assert [part.path for part in inactive_sections(config)] == [("routes", "r", "retry", "budget_ratio")]
-
-
 def test_a_file_without_later_features_is_fully_active() -> None:
     assert inactive_sections(_config(SMALL + "routes: {r: {strategy: weighted, pool: [m]}}\n")) == []
 

@@ -43,7 +43,11 @@ def standard_config(upstream: FakeUpstream) -> dict[str, Any]:
         },
         "routes": {"both": {"strategy": "ordered", "pool": ["first", "second"]}},
         "keys": [key_row("tester", KEY), key_row("narrow", f"{KEY}-narrow", models=["chat-openai"])],
-        "policies": {"timeouts": {"connect_s": 2, "ttft_s": 10, "idle_s": 10, "total_s": 30}},
+        "policies": {
+            "timeouts": {"connect_s": 2, "ttft_s": 10, "idle_s": 10, "total_s": 30},
+            # Many tests share a gateway, and most of them let something fail: a budget for all of them.
+            "retry": {"max_attempts": 2, "backoff_base_s": 0.01, "budget_ratio": 1},
+        },
     }
 
 

@@ -14,6 +14,7 @@ from gateway.runtime import Caller, Runtime, Upstream
 from gateway.telemetry.logs import Logger
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.recorder import Recorder
+from policies.retry import Retries, RetryRules
 from policies.timeouts import Timeouts
 from providers.base import Call, Cause, ErrorKind, ProviderError, Reply, Request, Target, Usage
 from providers.pricing import Price, resolve
@@ -262,7 +263,7 @@ class Stage:
             },
             keys={},
             models={},
-            max_attempts=max_attempts,
+            retries=Retries(RetryRules(max_attempts)),
             max_body_bytes=1000,
         )
         self.recorder = Recorder(self.metrics, Logger(self.log, "info"))

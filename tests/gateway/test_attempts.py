@@ -62,7 +62,7 @@ def test_each_row_of_the_table(kind, stream):
 @pytest.mark.parametrize("kind", [k for k, v in VERDICTS.items() if v.falls_back and not v.retries_fresh])
 def test_when_every_candidate_fails_the_last_one_decides(kind):
     verdict = VERDICTS[kind]
-    _, outcome = play([failing(ErrorKind.BROKEN)], failing(kind))
+    _, outcome = play([failing(ErrorKind.BROKEN)], failing(kind), max_attempts=2)
     assert outcome.refusal.status == verdict.status
     assert outcome.refusal.error["type"] == verdict.error_type
     assert outcome.refusal.error["code"] == f"provider_{kind.value}"

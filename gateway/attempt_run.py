@@ -1,0 +1,301 @@
+"""One upstream call, from the request that is sent to the usage that is charged for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import orjson
+
+from gateway.runtime import Runtime, Upstream
+from policies.outcome import Attempt, Outcome
+from policies.retry import Retry
+from policies.timeouts import Watchdog
+from policies.verdicts import VERDICTS
+from providers.base import Cause, ErrorKind, ProviderError, Reply, Request, StreamDecoder, Usage
+from providers.tokens import estimate, estimate_prompt
+from providers.transport import Exchange
+from routing.decision import Deployment
+
+# What an answer may weigh in memory; a larger one is a fault of the provider.
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+MAX_ERROR_BYTES = 256 * 1024
+_BYTES_PER_TOKEN = 4
+_ROUGH_TOKENS = 8
+# Output tokens from which on their number says something about the time that each takes.
+_TELLING_TOKENS = 16
+_DROPPED_SHOWN = 5
+_DONE = b"data: [DONE]\n\n"
+# After the terminal event the body ends at once; waiting a moment for that keeps the connection reusable.
+_AFTER_DONE_S = 1.0
+
+
+class Sink(Protocol):
+    """Where a streamed answer goes. `start` is called once, at the commit point."""
+
+    def start(self, outcome: Outcome) -> None: ...
+
+    def write(self, data: bytes) -> Awaitable[None] | None:
+        """Take a piece. Returns something to wait for when whoever reads is slower than the provider."""
+        ...
+
+    def end(self) -> None:
+        """The caller has everything. Called where the provider keeps its side open after that."""
+        ...
+
+
+class InterruptedStreamError(Exception):
+    """The provider failed after the commit point; the caller has part of the answer."""
+
+    def __init__(self, error: ProviderError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+@dataclass(slots=True)
+class Limits:
+    """What the request may take: when it has to be over (loop time), the seconds given for it, and upstream calls.
+
+    `retry` says what an extra call needs. With `require_parameters` a candidate that cannot carry every parameter of
+    the request is passed over.
+    """
+
+    total_at: float
+    total_s: float
+    max_attempts: int
+    require_parameters: bool = False
+    retry: Retry = field(default_factory=Retry)
+
+
+class AttemptRun:
+    """One upstream call, from the request it sends to the usage it is charged for."""
+
+    __slots__ = (
+        "_clock",
+        "_first_s",
+        "_idle_s",
+        "_is_sent",
+        "_latency",
+        "_loop",
+        "_outcome",
+        "_record",
+        "_request",
+        "_sink",
+        "_target",
+        "_upstream",
+        "_watchdog",
+    )
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        upstream: Upstream,
+        first_s: float,
+        idle_s: float,
+        deployment: Deployment,
+        outcome: Outcome,
+        sink: Sink,
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._upstream = upstream
+        self._first_s = first_s
+        self._idle_s = idle_s
+        self._target = deployment.target
+        self._outcome = outcome
+        self._request = outcome.request
+        self._sink = sink
+        self._latency = runtime.router.world.latency
+        self._is_sent = False
+        self._record = Attempt(deployment, self._clock())
+        outcome.attempts.append(self._record)
+
+    async def attempt(self, limits: Limits, *, fresh: bool = False) -> None:
+        """Send, receive, record. Raises ProviderError before the commit point, InterruptedStreamError after it."""
+        record, outcome, upstream = self._record, self._outcome, self._upstream
+        try:
+            call = upstream.provider.call(self._request, self._target)
+            outcome.dropped = call.dropped
+            if call.dropped and limits.require_parameters:
+                what = ", ".join(call.dropped[:_DROPPED_SHOWN])
+                raise ProviderError(ErrorKind.CALLER, f"It has no such parameter: {what}.", cause=Cause.UNSUPPORTED)
+            record.started = self._clock()  # translating is our time, not the provider's
+            self._latency.began(record.deployment.id)
+            self._is_sent = True
+            watchdog = self._watchdog = Watchdog(self._loop, limits.total_at, limits.total_s)
+            watchdog.limit(Cause.TTFT, self._first_s)
+            with watchdog:
+                async with upstream.transport.open(call, fresh=fresh) as exchange:
+                    record.status = exchange.status
+                    if not 200 <= exchange.status < 300:
+                        body = await exchange.read(MAX_ERROR_BYTES)
+                        raise upstream.provider.error(exchange.status, exchange.headers, body)
+                    if self._request.stream:
+                        await self._stream(exchange)
+                    else:
+                        await self._whole(exchange)
+        except ProviderError as error:
+            if record.is_complete:
+                return  # the answer is whole; how its connection ended afterwards is of no interest
+            record.kind, record.cause, record.message = error.kind, error.cause, error.message
+            record.retry_after_s = error.retry_after_s
+            if outcome.answered_by is record:
+                raise InterruptedStreamError(error) from None
+            raise
+        finally:
+            if not record.ended:
+                record.ended = self._clock()
+            outcome.upstream_s += record.ended - record.started
+            self._settle()
+
+    async def _whole(self, exchange: Exchange) -> None:
+        body = await exchange.read(MAX_REPLY_BYTES)
+        record, outcome = self._record, self._outcome
+        record.ended = self._clock()
+        record.ttft_s = record.ended - record.started
+        reply = self._upstream.provider.reply(self._request, self._target, body)
+        record.usage = reply.usage or _counted(self._request, reply)
+        record.is_complete = True
+        outcome.reply = reply
+        outcome.finish_reason = reply.finish_reason
+        outcome.answered_by = record
+
+    async def _stream(self, exchange: Exchange) -> None:
+        provider, record, outcome = self._upstream.provider, self._record, self._outcome
+        content_type = exchange.headers.get("content-type")
+        if content_type is not None and content_type.startswith("application/json"):
+            # A JSON body instead of a stream is an error object in nearly every case: let the dialect say so.
+            reply = provider.reply(self._request, self._target, await exchange.read(MAX_REPLY_BYTES))
+            record.usage = reply.usage  # a whole answer cannot be used here, but it will be on the bill
+            raise ProviderError(ErrorKind.BROKEN, "The provider did not stream its answer.", cause=Cause.GARBAGE)
+        decoder = provider.decoder(self._request, self._target)
+        try:
+            held, is_over = await _until_content(exchange, decoder)
+            now = self._clock()
+            record.ttft_s = now - record.started
+            outcome.ttft_s = now - outcome.started
+            outcome.answered_by = record
+            self._watchdog.limit(Cause.IDLE, self._idle_s)
+            self._sink.start(outcome)
+            await self._write(held)
+            if not is_over and not held.endswith(_DONE):
+                is_over = await self._forward(exchange, decoder)
+            if decoder.error is not None:
+                raise decoder.error
+            record.is_complete = True
+            if not is_over:
+                self._sink.end()
+                self._watchdog.limit(Cause.IDLE, _AFTER_DONE_S)
+                while await exchange.chunk() is not None:
+                    pass
+        finally:
+            record.usage = decoder.usage if record.is_complete else _cut_short(self._request, decoder)
+            if record.usage is None:
+                record.usage = _estimated(self._request, decoder)
+            outcome.finish_reason = decoder.finish_reason
+
+    async def _forward(self, exchange: Exchange, decoder: StreamDecoder) -> bool:
+        """The committed part of a stream, at the caller's pace. True when the body ended, False at its last event."""
+        watchdog = self._watchdog
+        while decoder.error is None:
+            watchdog.touch()
+            data = await exchange.chunk()
+            out = decoder.close() if data is None else decoder.feed(data)
+            if out:
+                waiting = self._sink.write(out)
+                if waiting is not None:
+                    await self._wait_for_reader(waiting)
+                if out.endswith(_DONE):
+                    return data is None
+            if data is None:
+                return True
+        return False
+
+    async def _write(self, data: bytes) -> None:
+        waiting = self._sink.write(data)
+        if waiting is not None:
+            await self._wait_for_reader(waiting)
+
+    async def _wait_for_reader(self, waiting: Awaitable[None]) -> None:
+        """While the caller takes its time the provider is not late: it is held back by not reading from it."""
+        self._watchdog.pause()
+        await waiting
+        self._watchdog.touch()
+
+    def _settle(self) -> None:
+        """What the attempt used and cost, also when cut short: synchronous, so that no cancellation can skip it."""
+        record = self._record
+        if record.usage is None and record.kind is None:
+            # The caller left while we were waiting: the prompt was sent, so at least the prompt is paid for.
+            record.usage = Usage(input=estimate_prompt(self._request.body), is_estimated=True)
+        price = record.deployment.price
+        if record.usage is not None and price is not None:
+            record.cost_nusd = price.cost_nusd(record.usage)
+        if self._is_sent:
+            self._tell(record)
+
+    def _tell(self, record: Attempt) -> None:
+        """What this call says about the deployment, for the choices to come."""
+        is_ok = True if record.is_complete else None
+        if record.kind is not None:
+            is_ok = False if VERDICTS[record.kind].blames else None
+        ttft_s = tpot_s = None
+        if record.is_complete and record.usage is not None:
+            tokens = record.usage.completion_tokens
+            if self._request.stream and record.ttft_s is not None:
+                ttft_s = record.ttft_s
+            taken_s = record.ended - record.started - (ttft_s or 0.0)
+            # A whole answer does not tell when it began; a short one takes as long as its first token.
+            if tokens >= _TELLING_TOKENS:
+                tpot_s = taken_s / tokens
+            elif ttft_s is None:
+                ttft_s = taken_s
+        self._latency.ended(record.deployment.id, ttft_s=ttft_s, tpot_s=tpot_s, is_ok=is_ok)
+
+
+async def _until_content(exchange: Exchange, decoder: StreamDecoder) -> tuple[bytes, bool]:
+    """Everything up to the first content, and whether the body ended with it. Raises the decoder's error.
+
+    An answer may also be over without any.
+    """
+    held = b""
+    while not decoder.has_content:
+        data = await exchange.chunk()
+        held += decoder.close() if data is None else decoder.feed(data)
+        if decoder.error is not None and not decoder.has_content:
+            raise decoder.error
+        if data is None or held.endswith(_DONE):
+            return held, data is None
+    return held, False
+
+
+def _cut_short(request: Request, decoder: StreamDecoder) -> Usage | None:
+    """The usage of a stream that broke.
+
+    Some providers tell the prompt's size at the start and the answer's at the end only. What had arrived is counted
+    where that is far more than they had said; our count is rough, so a small difference says nothing.
+    """
+    told, counted = decoder.usage, _estimated(request, decoder)
+    if told is None or counted is None or counted.output <= 2 * told.completion_tokens + _ROUGH_TOKENS:
+        return told
+    return replace(told, output=counted.output - told.reasoning, is_estimated=True)
+
+
+def _counted(request: Request, reply: Reply) -> Usage:
+    """Our own count for a whole answer whose provider told no usage."""
+    output = 0
+    if request.operation != "embeddings":
+        for choice in orjson.loads(reply.body).get("choices", ()):
+            shown = choice.get("message") or choice.get("text") or ""
+            output += estimate(shown if isinstance(shown, str) else orjson.dumps(shown).decode())
+    return Usage(input=estimate_prompt(request.body), output=output, is_estimated=True)
+
+
+def _estimated(request: Request, decoder: StreamDecoder) -> Usage | None:
+    """Our own count for a stream that was cut before it told its usage; None where nothing had arrived."""
+    if not decoder.has_content:
+        return None
+    output = -(-decoder.output_bytes // _BYTES_PER_TOKEN)
+    return Usage(input=estimate_prompt(request.body), output=output, is_estimated=True)

@@ -1,0 +1,208 @@
+"""Extra calls: what they cost, when they wait and for how long, and that an outage is never amplified."""
+
+import asyncio
+from random import Random
+
+import pytest
+
+from gateway.runtime import Caller
+from policies.retry import CAP_TOKENS, START_TOKENS
+from policies.timeouts import Timeouts
+from policies.verdicts import VERDICTS, may_repeat
+from providers.base import Cause, ErrorKind, ProviderError
+from tests.fakes.virtual_time import run_virtual
+from tests.gateway.scripted import Answer, ScriptedTransport, Sink, Stage
+
+GOOD = Answer([b"7,3,fine", None])
+
+
+def failing(kind=ErrorKind.BROKEN, retry_after=None):
+    headers = {} if retry_after is None else {"retry-after": str(retry_after)}
+    return Answer([kind.value.encode(), None], status=500, headers=headers)
+
+
+def play(answers, *, stream=False, tokens=None, **stage):
+    """Run one request; `answers` are those of each candidate by name. Returns (stage, outcome)."""
+
+    async def work():
+        scene = Stage({name: ScriptedTransport(*own) for name, own in answers.items()}, **stage)
+        if tokens is not None:
+            scene.runtime.retries["m"].budget.tokens = tokens
+        outcome = await scene.run(stream=stream)
+        assert all(transport.running == 0 for transport in scene.transports.values())
+        return scene, outcome
+
+    return run_virtual(work())
+
+
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_a_sole_candidate_is_asked_again_as_the_table_says(kind):
+    times = 2 if VERDICTS[kind].retries_fresh else 1
+    scene, outcome = play({"a": [failing(kind)] * times + [GOOD]})
+    assert (outcome.ending == "ok") == VERDICTS[kind].is_budgeted
+    assert scene.transports["a"].opened == times + (1 if VERDICTS[kind].is_budgeted else 0)
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_who_was_waited_for_in_vain_is_not_asked_again(cause):
+    error = ProviderError(ErrorKind.BROKEN, "x", cause=cause)
+    assert may_repeat(error) == (cause not in (Cause.TTFT, Cause.IDLE, Cause.TOTAL, Cause.TOO_LARGE))
+
+
+def test_nobody_waits_while_somebody_else_is_ready():
+    _, outcome = play({"a": [failing(ErrorKind.THROTTLED, 1)], "b": [failing()], "c": [GOOD]})
+    assert outcome.answered_by.deployment.provider == "c"
+    assert outcome.paused_s == 0
+    assert outcome.duration_s == 0
+
+
+def test_repeats_go_round_and_wait_longer_each_time():
+    async def work():
+        waits = {2: [], 3: [], 4: [], 5: []}
+        for seed in range(200):
+            scene = Stage({"a": ScriptedTransport(*[failing()] * 6)}, max_attempts=6)
+            scene.world.rng.seed(seed)
+            outcome = await scene.run()
+            starts = [attempt.started for attempt in outcome.attempts]
+            assert len(starts) == 6
+            for number, seen in waits.items():
+                seen.append(starts[number - 1] - starts[number - 2])
+        for number, seen in waits.items():
+            most_s = 0.2 * 2 ** (number - 2)
+            assert 0.4 * most_s < sum(seen) / len(seen) < 0.6 * most_s, "the mean of a full jitter is half of its range"
+            assert max(seen) <= most_s + 1e-6
+
+    run_virtual(work())
+
+
+def test_pauses_are_no_overhead_of_the_gateway():
+    _, outcome = play({"a": [failing(), failing(), GOOD]})
+    assert outcome.paused_s > 0
+    assert outcome.duration_s == pytest.approx(outcome.paused_s)
+    assert outcome.overhead_s == pytest.approx(0)
+
+
+def test_after_everybody_failed_the_first_is_asked_again():
+    scene, outcome = play({"a": [failing(), GOOD], "b": [failing(ErrorKind.MONEY)]})
+    assert [attempt.deployment.provider for attempt in outcome.attempts] == ["a", "b", "a"]
+    assert scene.runtime.retries["m"].budget.tokens == pytest.approx(START_TOKENS - 2 + 0.2)
+
+
+def test_a_short_hint_is_waited_for():
+    _, outcome = play({"a": [failing(ErrorKind.THROTTLED, 1.5), GOOD]})
+    assert outcome.ending == "ok"
+    assert outcome.paused_s == pytest.approx(1.5)
+
+
+def test_the_candidate_that_is_ready_first_is_asked_again():
+    hints = {"a": [failing(ErrorKind.THROTTLED, 2)], "b": [failing(ErrorKind.THROTTLED, 1), GOOD]}
+    _, outcome = play(hints)
+    assert outcome.answered_by.deployment.provider == "b"
+    assert outcome.paused_s == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("hints", "expected"), [((30, 7.2), 8), ((2.5, 400), 3), ((400, 500), 120)])
+def test_long_hints_are_passed_on(hints, expected):
+    answers = {name: [failing(ErrorKind.THROTTLED, hint)] for name, hint in zip("ab", hints, strict=True)}
+    scene, outcome = play(answers)
+    assert outcome.refusal.status == 429
+    assert (b"retry-after", b"%d" % expected) in outcome.refusal.headers
+    assert outcome.duration_s == 0
+    assert [transport.opened for transport in scene.transports.values()] == [1, 1]
+
+
+def test_the_latest_hint_of_a_candidate_is_the_one_that_counts():
+    _, outcome = play({"a": [failing(ErrorKind.THROTTLED, 1), failing(ErrorKind.THROTTLED, 50)]})
+    assert (b"retry-after", b"50") in outcome.refusal.headers
+
+
+def test_no_pause_reaches_the_deadline():
+    limits = Timeouts(1, 10, 5, 1.4)
+    scene, outcome = play({"a": [failing(ErrorKind.THROTTLED, 1.5)]}, timeouts=limits)
+    assert outcome.refusal.status == 429
+    assert outcome.duration_s == 0
+    assert scene.transports["a"].opened == 1
+
+
+def test_an_empty_budget_means_the_last_error_at_once():
+    scene, outcome = play({"a": [failing(ErrorKind.OVERLOADED)], "b": [GOOD]}, tokens=0.9)
+    assert outcome.refusal.status == 503
+    assert scene.transports["b"].opened == 0
+    assert scene.value("signalbox_retry_budget_exhausted_total", model="m") == 1
+    assert scene.runtime.retries["m"].budget.tokens == 0.9
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.MONEY, ErrorKind.CREDENTIALS])
+def test_accounts_without_credit_cost_no_tokens(kind):
+    scene, outcome = play({"a": [failing(kind)], "b": [GOOD]}, tokens=0)
+    assert outcome.ending == "ok"
+    assert scene.value("signalbox_retry_budget_exhausted_total") == 0
+
+
+def test_what_was_never_sent_is_no_attempt_and_costs_nothing():
+    cannot = ProviderError(ErrorKind.CALLER, "no images here", cause=Cause.UNSUPPORTED)
+    _, outcome = play({"a": [], "b": [GOOD]}, refuses={"a": cannot}, tokens=0, max_attempts=1)
+    assert outcome.answered_by.deployment.provider == "b"
+
+
+def test_answers_earn_up_to_the_cap():
+    async def work():
+        scene = Stage({"a": ScriptedTransport(*[GOOD] * 80)})
+        budget = scene.runtime.retries["m"].budget
+        await scene.run()
+        assert budget.tokens == pytest.approx(START_TOKENS + 0.2)
+        for _ in range(79):
+            await scene.run()
+        assert budget.tokens == CAP_TOKENS
+
+    run_virtual(work())
+
+
+def test_a_client_that_leaves_in_a_pause_starts_nothing_more():
+    async def work():
+        scene = Stage({"a": ScriptedTransport(failing(ErrorKind.THROTTLED, 2), GOOD)})
+        task = asyncio.ensure_future(scene.run())
+        await asyncio.sleep(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert scene.transports["a"].opened == 1
+        assert scene.value("signalbox_requests_total", outcome="client_gone") == 1
+
+    run_virtual(work())
+
+
+def brownout(share, *, requests=1000, seed=7):
+    """Two providers that fail this share of their calls. Returns (answered, attempts, seconds of each failure)."""
+
+    async def work():
+        rng = Random(seed)
+        answers = {name: [failing() if rng.random() < share else GOOD for _ in range(4 * requests)] for name in "ab"}
+        scene = Stage({name: ScriptedTransport(*own) for name, own in answers.items()})
+        answered, failed_s = 0, []
+        for start in range(0, requests, 20):
+            many = range(start, min(requests, start + 20))
+            outcomes = await asyncio.gather(*(_run(scene) for _ in many))
+            answered += sum(outcome.ending == "ok" for outcome in outcomes)
+            failed_s += [outcome.duration_s for outcome in outcomes if outcome.ending != "ok"]
+        return answered, sum(transport.opened for transport in scene.transports.values()), failed_s
+
+    return run_virtual(work())
+
+
+def _run(scene):
+    return scene.pipeline.run(scene.request(), Caller("tester"), Sink(), scene.clock())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_brownout_is_survived_and_not_amplified(seed):
+    answered, attempts, _ = brownout(0.4, seed=seed)
+    assert answered >= 600
+    assert attempts <= 1.3 * 1000 + 25
+
+
+def test_a_full_outage_is_not_amplified_and_fails_fast():
+    answered, attempts, failed_s = brownout(1.0)
+    assert answered == 0
+    assert attempts <= 1000 + START_TOKENS
+    assert sorted(failed_s)[950] < 3
