@@ -15,26 +15,29 @@ from policies.throttle import Allowance, Throttle, allowance
 from routing.ask import Ask
 from routing.decision import Deployment, Reason
 
+_WORSE = {state: place for place, state in enumerate(BreakerState)}
 # Callers can make up direct names for ever.
 _KEPT = 4_096
 
 
 @dataclass(slots=True, frozen=True)
 class Trouble:
-    """What stands against a deployment: its breaker's state, and for how many seconds it is not called at all."""
+    """What stands against a deployment: its breaker's state, and the seconds for which breaker and provider forbid
+    every call; 0 where a probe, or a small request, may pass.
+    """
 
     label: str
     state: BreakerState
-    wait_s: float
-    is_throttled: bool
+    open_s: float
+    throttled_s: float
 
 
 class Guard:
     """Admits calls and takes their verdicts, by deployment id; it outlives a reload. It implements `Availability`.
 
     `clock` gives monotonic seconds, `chance` numbers from 0 to 1. `is_calm` is true while no breaker is away from
-    closed and no pause is known, so that a healthy gateway asks nothing. `on_trip` is told the id of a deployment whose
-    breaker opened, and for how many seconds.
+    closed and no pause is known, so that a healthy gateway asks nothing. The functions in `on_trip` are told the id of
+    a deployment whose breaker opened, and for how many seconds; `trips` counts that by label.
     """
 
     def __init__(
@@ -45,7 +48,8 @@ class Guard:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.is_calm = True
-        self.on_trip: Callable[[str, float], None] | None = None
+        self.on_trip: list[Callable[[str, float], None]] = []
+        self.trips: dict[str, int] = {}
         self._settings = settings or BreakerSettings()
         self._clock = clock
         self._chance = chance
@@ -53,7 +57,6 @@ class Guard:
         self._away: dict[str, Breaker] = {}  # those not closed
         self._throttles: dict[str, Throttle] = {}
         self._look_at = inf  # the first moment at which something here may be over
-        self.trips: dict[str, int] = {}  # by label
 
     def use(self, settings: BreakerSettings) -> None:
         """Take over the settings of a new configuration; what is known of deployments stays."""
@@ -165,11 +168,19 @@ class Guard:
         self._sweep(now)
         found = []
         for key in sorted({*self._away, *self._throttles}):
-            breaker, throttle = self._away.get(key), self._throttles.get(key)
-            state = breaker.state(now) if breaker is not None else BreakerState.CLOSED
-            label = breaker.name if breaker is not None else throttle.name if throttle is not None else key
-            is_throttled = throttle is not None and throttle.wait_s(now) > 0
-            found.append(Trouble(label, state, self._wait_s(key, now), is_throttled))
+            breaker, throttle = self._breakers[key], self._throttles.get(key)
+            throttled_s = throttle.wait_s(now) if throttle is not None else 0.0
+            found.append(Trouble(breaker.name, breaker.state(now), breaker.wait_s(now), throttled_s))
+        return found
+
+    def states(self) -> dict[str, BreakerState]:
+        """The state of every breaker by label; of those that share one, the worst."""
+        now = self._clock()
+        found: dict[str, BreakerState] = {}
+        for breaker in self._breakers.values():
+            state = breaker.state(now)
+            if _WORSE[state] >= _WORSE[found.get(breaker.name, BreakerState.CLOSED)]:
+                found[breaker.name] = state
         return found
 
     # -- inner workings
@@ -197,8 +208,8 @@ class Guard:
         self._update()
         if breaker.trips != trips:
             self.trips[breaker.name] = self.trips.get(breaker.name, 0) + 1
-            if self.on_trip is not None:
-                self.on_trip(deployment.id, breaker.wait_s(now))
+            for tell in self.on_trip:
+                tell(deployment.id, breaker.wait_s(now))
 
     def _wait_s(self, id: str, now: float) -> float:
         breaker, throttle = self._away.get(id), self._throttles.get(id)
@@ -209,15 +220,16 @@ class Guard:
     def _throttle(self, deployment: Deployment) -> Throttle:
         throttle = self._throttles.get(deployment.id)
         if throttle is None:
-            throttle = self._throttles[deployment.id] = Throttle(deployment.label)
+            throttle = self._throttles[deployment.id] = Throttle()
         return throttle
 
     def _add(self, deployment: Deployment) -> Breaker:
         breakers = self._breakers
         if len(breakers) >= _KEPT:
-            idle = next((key for key, known in breakers.items() if known.is_closed and not known.pending), None)
-            if idle is not None:
-                del breakers[idle]
+            for key, known in breakers.items():
+                if known.is_closed and not known.pending and key not in self._throttles:
+                    del breakers[key]
+                    break
         breaker = breakers[deployment.id] = Breaker(deployment.label, self._settings, self._chance)
         return breaker
 
@@ -232,5 +244,5 @@ class Guard:
         for key in [key for key, throttle in self._throttles.items() if throttle.ends_at() <= now]:
             del self._throttles[key]
         for key in [key for key, breaker in self._away.items() if breaker.forgotten_at() <= now]:
-            del self._away[key], self._breakers[key]
+            self._away.pop(key).forget()
         self._update()

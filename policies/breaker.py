@@ -133,6 +133,10 @@ class Breaker:
         """When it has been ready for a probe for so long that it may as well be closed."""
         return inf if self.is_closed or self._probes else self._until + _IDLE_S
 
+    def forget(self) -> None:
+        """Closed, as if nothing had been."""
+        self._close()
+
     def admit(self, now: float) -> int:
         """A ticket for one call, which `record` takes back; 0 where the call may not be made."""
         if not self.is_closed:

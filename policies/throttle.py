@@ -85,10 +85,9 @@ class Throttle:
     `is_overload` tells that the longest pause came from a server with too much to do, not from a rate limit.
     """
 
-    __slots__ = ("_tokens", "_tokens_until", "_until", "is_overload", "name")
+    __slots__ = ("_tokens", "_tokens_until", "_until", "is_overload")
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self) -> None:
         self.is_overload = False
         self._until = self._tokens_until = 0.0
         self._tokens = inf
