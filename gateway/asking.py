@@ -12,13 +12,14 @@ from providers.base import Request
 from routing.ask import Ask
 from routing.choice import World
 from routing.constraints import NoCandidateError
-from routing.decision import Decision
+from routing.decision import Decision, Reason
 from routing.preferences import has_preferences, parse_usd
 from routing.router import UnknownModelError
 
 NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})
 _ROUTE = b"x-signalbox-route"
 _MAX_COST = b"x-signalbox-max-cost-usd"
+_PASSING = frozenset({Reason.BREAKER_OPEN, Reason.THROTTLED})
 
 
 def ask_of(request: Request, caller: Caller, headers: Mapping[bytes, bytes], arrived_s: float) -> Ask:
@@ -56,7 +57,8 @@ def decide(runtime: Runtime, request: Request, ask: Ask, caller: Caller) -> Deci
     except UnknownModelError as error:
         raise refusals.unknown_model(error.name, [name for name in error.near if caller.may_use(name)]) from None
     except NoCandidateError as error:
-        raise refusals.no_candidate(ask.name, error) from error
+        waiting = [rejected.deployment for rejected in error.rejections if rejected.reason in _PASSING]
+        raise refusals.no_candidate(ask.name, error, runtime.guard.earliest_s(waiting)) from error
 
 
 def _max_cost_nusd(text: bytes) -> int:

@@ -61,6 +61,7 @@ async def _serve(process: Process) -> None:
     recorder.metrics.info.labels(version("signalbox-gateway")).set(1)
     folder = process.source.path.parent if process.source.path is not None else Path()
     assembler = Assembler(settings, folder=folder)
+    recorder.follow(assembler.guard)
     assembler.feedback.on_lost = lambda error: recorder.logger.warning("feedback lost", error=str(error))
     data = process.source.read()
     runtime, _ = build_runtime(process.source, assembler, data)

@@ -5,9 +5,14 @@ from typing import Any
 import orjson
 
 from gateway.api.endpoint import Endpoint
+from gateway.availability import Trouble
 from gateway.service import Service
 from gateway.wire import answers, http
 from gateway.wire.http import Receive, Scope, Send
+
+
+# Of callers' own model names there may be thousands.
+_SHOWN = 100
 
 
 async def _handle(service: Service, scope: Scope, _receive: Receive, send: Send) -> None:
@@ -23,9 +28,19 @@ async def _handle(service: Service, scope: Scope, _receive: Receive, send: Send)
     }
     if health.reload_error is not None:
         state["config"]["error"] = health.reload_error
+    troubles = runtime.guard.troubles()
+    if troubles:
+        state["deployments"] = [_described(trouble) for trouble in troubles[:_SHOWN]]
     if runtime.notices:
         state["notices"] = runtime.notices
     await _answer(send, 503 if health.is_draining else 200, state)
+
+
+def _described(trouble: Trouble) -> dict[str, Any]:
+    """What a person wants to know of it; seconds are rounded, and left out where there are none."""
+    seconds = {"open_s": trouble.open_s, "throttled_s": trouble.throttled_s}
+    described: dict[str, Any] = {"deployment": trouble.label, "breaker": trouble.state.value}
+    return described | {name: round(value, 1) for name, value in seconds.items() if value}
 
 
 async def _answer(send: Send, status: int, body: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from gateway.telemetry.breaker_metrics import BreakerMetrics
 from gateway.telemetry.routing_metrics import RoutingMetrics
 from gateway.telemetry.tally import CounterTally, HistogramTally
 from policies.outcome import Attempt, Outcome
@@ -123,6 +124,7 @@ class Metrics:
         )
         self.info = gauge("signalbox_build_info", "Always 1; the version is a label.", ("version",), mode="livemax")
         self.routing = RoutingMetrics(counter)
+        self.breakers = BreakerMetrics(counter, gauge)
         self._request_series: dict[tuple[str, str, str, bool], _RequestSeries] = {}
         self._attempt_series: dict[tuple[str, bool], _AttemptSeries] = {}
 
@@ -154,6 +156,7 @@ class Metrics:
         for attempt_series in self._attempt_series.values():
             attempt_series.flush()
         self.routing.flush()
+        self.breakers.flush()
 
     def record_refusal(self, endpoint: str, reason: str) -> None:
         """Count a request that ended before routing."""

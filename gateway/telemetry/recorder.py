@@ -1,5 +1,6 @@
 """Turns finished facts into metrics and log lines: the one place where a request is reported."""
 
+from gateway.availability import Guard
 from gateway.telemetry.logs import Logger, request_fields
 from gateway.telemetry.metrics import Metrics
 from gateway.wire.refusals import RefusedError
@@ -20,6 +21,14 @@ class Recorder:
         self.metrics.record(outcome)
         is_normal = outcome.ending in _NORMAL
         self.logger.log("info" if is_normal else "warning", "request", request_fields(outcome))
+
+    def follow(self, guard: Guard) -> None:
+        """Report the breakers and pauses of this guard from now on."""
+        self.metrics.breakers.follow(guard)
+        guard.on_trip.append(self._tripped)
+
+    def _tripped(self, deployment: str, open_s: float) -> None:
+        self.logger.warning("breaker opened", deployment=deployment, open_s=round(open_s, 1))
 
     def refused(self, endpoint: str, request_id: str, error: RefusedError) -> None:
         """Report a request that ended before routing."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from policies.outcome import Refusal
 from providers.base import error_object
@@ -158,12 +159,13 @@ _NOTHING: Mapping[Reason, _Nothing] = {
         "insufficient_quota", "the budget that would pay is used up", "Tell the operator of this gateway.", 429
     ),
 }
+_LONGEST_RETRY_AFTER_S = 120
 _PASSING = frozenset({Reason.MAX_TTFT, Reason.BREAKER_OPEN, Reason.THROTTLED})
 
 
-def no_candidate(name: str, error: NoCandidateError) -> RefusedError:
+def no_candidate(name: str, error: NoCandidateError, wait_s: float | None = None) -> RefusedError:
     """400, 403, 429 or 503: nothing that `name` stands for can take the request. `constraint` in the error names what
-    stands against it, `rejected` counts all reasons.
+    stands against it, `rejected` counts all reasons. `wait_s` is when the first candidate may be called again.
     """
     said = _NOTHING[error.main]
     shown = error_object(
@@ -174,7 +176,10 @@ def no_candidate(name: str, error: NoCandidateError) -> RefusedError:
     )
     shown |= {"hint": said.hint, "constraint": error.main.value}
     shown["rejected"] = {reason.value: count for reason, count in sorted(error.reasons.items())}
-    headers = [(b"x-should-retry", b"true"), (b"retry-after", b"1")] if error.main in _PASSING else [_RETRY]
+    headers = [_RETRY]
+    if error.main in _PASSING:
+        seconds = min(_LONGEST_RETRY_AFTER_S, max(1, ceil(wait_s or 0)))
+        headers = [(b"x-should-retry", b"true"), (b"retry-after", b"%d" % seconds)]
     return RefusedError(said.code, Refusal(said.status, shown, headers))
 
 
