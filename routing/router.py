@@ -188,8 +188,10 @@ class _Making:
 
     def _is_told(self) -> bool:
         """Whether somebody wants a certain model here, whatever the conversation had before."""
-        rule, assignment = self._rule, self._assignment
-        return rule is not None or (assignment is not None and assignment.is_canary)
+        rule, assignment, preferences = self._rule, self._assignment, self._ask.preferences
+        if rule is not None or preferences.order or (preferences.sort is not None and not self._ask.is_tool_result()):
+            return True
+        return assignment is not None and assignment.is_canary
 
     def _screened(self, choice: Choice) -> Sequence[Group]:
         """Leave what fits in `choice.groups`; returns what fits of the fallbacks. Raises NoCandidateError."""
@@ -257,7 +259,7 @@ class _Making:
             own = {d for group in choice.groups if group.tier == choice.tier for d in group.deployments}
             last += [d for d in ranked if d not in own]
             ranked = [d for d in ranked if d in own]
-        ranked += [d for d in last if d not in ranked]
+        ranked = list(dict.fromkeys((*ranked, *last)))
         canary = self._assignment.canary if self._assignment is not None else None
         if canary is not None:
             ranked.sort(key=lambda d: d.model != canary)
