@@ -24,7 +24,7 @@ _WORDS_SHARE_MORE = 0.35
 _WORDS_ROWS = 1_000
 # Rows at which training and prior weigh the same; and so few rows that half of what they seem to say is chance.
 PRIOR_ROWS = 300
-_DOUBT_ROWS = 50
+_DOUBT_ROWS = 70
 # Statistics of an application weigh up to a quarter, half of that at this many rows.
 _APPLICATION_SHARE = 0.25
 _APPLICATION_ROWS = 50
