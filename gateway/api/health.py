@@ -10,7 +10,6 @@ from gateway.service import Service
 from gateway.wire import answers, http
 from gateway.wire.http import Receive, Scope, Send
 
-
 # Of callers' own model names there may be thousands.
 _SHOWN = 100
 
