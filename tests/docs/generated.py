@@ -29,6 +29,7 @@ from routing.constraints import NoCandidateError
 from routing.decision import Deployment, Reason, Rejection
 from tests.docs.figures import RESULTS, figures
 from tests.docs.pages import Page, pages
+from tests.docs.routing_figures import FIGURES
 from tests.docs.tables import code, table
 
 _SECTION = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -327,14 +328,15 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "causes": causes,
     "catalog": catalog,
     "dialects": dialects,
+    **FIGURES,
 }
 
 
 def written(page: Page, *, measured: bool = False) -> str:
-    """The page with its generated parts made anew; the figures of the benchmark only with `measured`."""
+    """The page with its generated parts made anew; the figures of the benchmarks only with `measured`."""
 
     def make(found: re.Match[str]) -> str:
-        if found[2] == "figures" and not (measured and RESULTS.exists()):
+        if (found[2] == "figures" or found[2] in FIGURES) and not (measured and RESULTS.exists()):
             return found[0]
         return f"{found[1]}\n{SECTIONS[found[2]]()}\n{found[3]}"
 
