@@ -5,6 +5,7 @@ A copy is paid for by the operator: it appears in its own series and in no calle
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from gateway.attempt_run import InterruptedStreamError, Limits
@@ -38,7 +39,7 @@ class Mirrors:
     def send(self, runtime: Runtime, engine: AttemptEngine, ask: Ask, outcome: Outcome) -> None:
         """Send a copy of the request behind `outcome`, if its decision names a mirror and there is room for one."""
         decision = outcome.decision
-        route = decision.route
+        route = decision.mirror_route
         if decision.mirror is None or route is None or outcome.answered_by is None:
             return
         experiments = runtime.router.find(route).experiments
@@ -75,7 +76,7 @@ class Mirrors:
 
 
 def _decided(runtime: Runtime, ask: Ask, decision: Decision) -> Decision | None:
-    """The mirror's model with every constraint of the route; None where it may not or cannot take the request."""
+    """The mirror's model with every constraint of the routes and of the request; None where it may not or cannot."""
     assert decision.mirror is not None
     copy = Ask(
         decision.mirror,
@@ -87,9 +88,12 @@ def _decided(runtime: Runtime, ask: Ask, decision: Decision) -> Decision | None:
         ask.allowed,
         ask.headers,
         ask.arrived_s,
+        # Whom the caller would not have answer gets no copy; the order of those who would means nothing here.
+        replace(ask.preferences, models=(), order=(), sort=None),
     )
+    routes = [name for name in (decision.asked, decision.mirror_route) if name in runtime.router.plans]
     try:
-        return runtime.router.decide_within(copy, decision.route)
+        return runtime.router.decide_within(copy, routes)
     except (NoCandidateError, UnknownModelError):
         return None
 

@@ -85,7 +85,8 @@ class Decision:
 
     `summary` is an RFC 8941 item with parameters: the strategy, and what it decided on. `rule` is the name of the rule
     that matched. `estimates` are by model, as far as the strategy needed them. `session` is set where later turns
-    should come back to the same model; `is_stay` tells that this one did. `mirror` is a model that gets a copy.
+    should come back to the same model; `is_stay` tells that this one did. `mirror` is a model that gets a copy, on
+    behalf of `mirror_route`.
     """
 
     asked: str
@@ -104,6 +105,7 @@ class Decision:
     is_stay: bool = False
     arm: str | None = None
     mirror: str | None = None
+    mirror_route: str | None = None
     application: str = ""
     relaxed: tuple[str, ...] = ()
 

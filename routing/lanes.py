@@ -103,8 +103,8 @@ def lane_of(plan: Plan) -> Lane | None:
 
 def _tiered(plan: Plan, strategy: Complexity, route: str) -> TieredLane | None:
     candidates = {tier: _in_order(plan, strategy, tier) for tier in plan.tiers}
-    if not all(candidates.values()):
-        return None
+    if not plan.groups or not all(candidates.values()):
+        return None  # where fallbacks are all that is left, there is no tier to speak of
     return TieredLane(
         _room(plan),
         plan.name,

@@ -125,18 +125,20 @@ class Router:
             assignment = plan.experiments.assign(ask, self.world.rng)
             if assignment.use is not None:
                 try:
-                    return _Making(self, ask, asked, self.find(assignment.use), rule, assignment).decision()
+                    return _Making(self, ask, asked, self.find(assignment.use), rule, assignment, via=plan).decision()
                 except NoCandidateError:
                     assignment = None  # a request that the arm cannot take is no part of the experiment
         return _Making(self, ask, asked, plan, rule, assignment).decision()
 
-    def decide_within(self, ask: Ask, route: str | None) -> Decision:
-        """The decision for a model under the limits of a route, without rules, experiments and stays: for copies.
+    def decide_within(self, ask: Ask, names: Iterable[str]) -> Decision:
+        """The decision for a model under the limits of these routes, without rules, experiments and stays: for copies.
 
         Raises UnknownModelError, NoCandidateError.
         """
         plan = self.find(ask.name)
-        limits = self.find(route).limits if route is not None else plan.limits
+        limits = plan.limits
+        for name in names:
+            limits = limits.merged(self.find(name).limits)
         return _Making(self, ask, plan, replace(plan, limits=limits, is_sticky=False), None, None).decision()
 
     def strategy_for(
@@ -154,16 +156,25 @@ class Router:
 
 
 class _Making:
-    """One decision from the plan to the record of it."""
+    """One decision from the plan to the record of it. `via` is the route whose experiment led to the plan."""
 
     def __init__(
-        self, router: Router, ask: Ask, asked: Plan, plan: Plan, rule: Rule | None, assignment: Assignment | None
+        self,
+        router: Router,
+        ask: Ask,
+        asked: Plan,
+        plan: Plan,
+        rule: Rule | None,
+        assignment: Assignment | None,
+        *,
+        via: Plan | None = None,
     ) -> None:
         self._router = router
         self._world = router.world
         self._ask = ask
         self._asked = asked
         self._plan = plan
+        self._via = via if via is not None else plan
         self._rule = rule
         self._assignment = assignment
         self._kind, self._strategy = router.strategy_for(plan, ask, rule, assignment)
@@ -198,8 +209,10 @@ class _Making:
         plan = self._plan
         groups: Sequence[Group] = self._with_canary(plan.groups)
         fallbacks: Sequence[Group] = (*plan.fallbacks, *self._wished_models())
-        # What the route that was asked for demands holds wherever a rule or an experiment sends its requests.
-        limits = plan.limits.merged(self._asked.limits) if self._asked is not plan else plan.limits
+        # What the routes on the way here demand holds wherever a rule or an experiment sends their requests.
+        limits = plan.limits
+        for before in {id(one): one for one in (self._asked, self._via) if one is not plan}.values():
+            limits = limits.merged(before.limits)
         limits = limits.merged(self._ask.preferences.limits())
         choice.min_tier = plan.limits.min_tier
         kept = self._screen(choice, groups, fallbacks, limits)
@@ -302,6 +315,7 @@ class _Making:
             is_stay=is_stay,
             arm=arm,
             mirror=assignment.mirror if assignment is not None else None,
+            mirror_route=self._via.name if assignment is not None and assignment.mirror is not None else None,
             application=self._ask.application(),
             relaxed=self._relaxed,
         )

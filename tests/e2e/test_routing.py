@@ -50,6 +50,28 @@ def test_a_mirror_gets_a_copy_that_nobody_pays_for_twice(stream):
         assert gateway.metric("signalbox_attempts_total", deployment="sim/middle") == 0
 
 
+def test_a_rule_may_send_requests_to_a_route_with_a_mirror():
+    told = config(mirror={"model": "middle", "share": 1.0})
+    told["routes"]["plain"] = {"pool": ["small"]}
+    told["rules"] = [{"when": {"route": "plain"}, "use": "auto"}]
+    with Gateway(told) as gateway:
+        assert gateway.chat("plain", "hello").headers["x-signalbox-model"] == "sim/small"
+        gateway.wait_metric("signalbox_mirror_requests_total", 1, outcome="ok", route="auto", deployment="sim/middle")
+
+
+def test_whom_a_caller_excludes_gets_no_copy():
+    told = config(mirror={"model": "middle", "share": 1.0})
+    told["providers"]["other"] = {"kind": "mock"}
+    told["models"]["middle"]["deployments"][0]["provider"] = "other"
+    labels = {"route": "auto", "deployment": "other/middle"}
+    with Gateway(told) as gateway:
+        assert gateway.chat("auto", "hello", provider={"ignore": ["other"]}).status == 200
+        assert gateway.chat("auto", "hello there").status == 200
+        gateway.wait_metric("signalbox_mirror_requests_total", 1, outcome="ok", **labels)
+        gateway.wait_metric("signalbox_requests_total", 2, outcome="ok")
+        assert gateway.metric("signalbox_mirror_requests_total", outcome="ok", **labels) == 1
+
+
 def test_a_canary_takes_its_share_and_keeps_the_conversation():
     with Gateway(config(canary={"model": "middle", "share": 0.5})) as gateway:
         firsts = [
