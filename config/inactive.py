@@ -15,7 +15,6 @@ def _policy(name: str) -> Callable[[Config], bool]:
 _SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = (
     (("policies", "breaker"), _policy("breaker")),
     (("policies", "hedge"), lambda config: config.policies.hedge.enabled),
-    (("policies", "overload"), _policy("overload")),
     (
         ("policies", "cache"),
         lambda config: (

@@ -151,6 +151,9 @@ class KeyConfig(Section):
     candidates: Names | None = Field(
         default=None, description="Models that may answer this key, whatever name it asks for; all where left out."
     )
+    priority: bool = Field(
+        default=False, description="Whether a tenth of the places under `policies.overload` is kept for such keys."
+    )
 
 
 class Config(Section):

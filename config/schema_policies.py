@@ -63,7 +63,7 @@ class OverloadConfig(Section):
     queue_max: int = Field(
         default=500, ge=0, description="Requests that may wait for a place; more are refused at once."
     )
-    queue_wait_s: PositiveSeconds = Field(default=5, description="Seconds a request may wait before it is refused.")
+    queue_wait_s: PositiveSeconds = Field(default=1, description="Seconds a request may wait before it is refused.")
 
 
 class ExactCacheConfig(Section):

@@ -16,6 +16,7 @@ from config.schema import Capability, Config, DeploymentConfig, ModelConfig, Pro
 from config.schema_base import RouteTimeouts
 from config.schema_policies import TimeoutsConfig
 from config.settings import Settings
+from gateway.admission import OverloadLimits
 from gateway.availability import Guard
 from gateway.exposure import open_to_the_world
 from gateway.feedback.keeper import FeedbackKeeper
@@ -25,8 +26,8 @@ from gateway.router_files import RouterFiles
 from gateway.runtime import Caller, ListedModel, Runtime, Upstream
 from gateway.spending import SpendingBook
 from policies.breaker import BreakerSettings
-from policies.timeouts import Timeouts
 from policies.retry import Retries, RetryBudget, RetryRules
+from policies.timeouts import Timeouts
 from providers import pricing, registry
 from providers.base import ProviderOptions, Target
 from providers.pricing import Price
@@ -39,6 +40,7 @@ from routing.plan import Plan
 from routing.router import Router
 from routing.rules import compile_rules
 
+_RESERVED = 10  # one of so many places is for keys with priority, where there are some
 # What /readyz says where scores may miss the process that could take them.
 _SCATTERED = "feedback: a score has to reach the worker that answered, and the others refuse it; use one worker"
 
@@ -113,7 +115,11 @@ class Assembler:
                 strategies=planner.plain,
             ),
             upstreams=upstreams,
-            keys={key.sha256: Caller(key.name, _allowed(key.models), _allowed(key.candidates)) for key in config.keys},
+            keys={
+                key.sha256: Caller(key.name, _allowed(key.models), _allowed(key.candidates), key.priority)
+                for key in config.keys
+            },
+            overload=_overload(config),
             models=self._listed(config),
             max_body_bytes=self._settings.max_body_bytes,
             route_timeouts=_route_timeouts(config, upstreams),
@@ -241,12 +247,6 @@ def _route_timeouts(config: Config, upstreams: Mapping[str, Upstream]) -> dict[t
     }
 
 
-def _connect(inputs: Inputs) -> Upstream:
-    provider = registry.build(inputs.options)
-    own: Transport | None = getattr(provider, "transport", None)
-    if own is None:
-        ca_file = check_ca_file(inputs.options)
-        own = HttpTransport(connect_s=inputs.timeouts.connect_s, ca_file=ca_file)
 def _overload(config: Config) -> OverloadLimits:
     given = config.policies.overload
     reserve = given.max_in_flight // _RESERVED if any(key.priority for key in config.keys) else 0
@@ -263,6 +263,12 @@ def _retries(config: Config, budgets: dict[str, RetryBudget]) -> Retries:
     return Retries(usual, of_routes, budgets)
 
 
+def _connect(inputs: Inputs) -> Upstream:
+    provider = registry.build(inputs.options)
+    own: Transport | None = getattr(provider, "transport", None)
+    if own is None:
+        ca_file = check_ca_file(inputs.options)
+        own = HttpTransport(connect_s=inputs.timeouts.connect_s, ca_file=ca_file)
     return Upstream(provider, own, inputs.timeouts)
 
 

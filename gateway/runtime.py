@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.admission import OverloadLimits
 from gateway.availability import Guard
 from gateway.feedback.book import FeedbackBook
-from policies.timeouts import Timeouts
 from policies.retry import Retries
+from policies.timeouts import Timeouts
 from providers.base import Provider
 from providers.transport import Transport
 from routing.router import Router
@@ -24,12 +25,13 @@ class Upstream:
 @dataclass(slots=True, frozen=True)
 class Caller:
     """Who sends a request. `models` are the names it may ask for, `candidates` the models that routes may choose for
-    it; None where all are allowed.
+    it; None where all are allowed. `is_priority`: some places are kept for it when there is too much load.
     """
 
     name: str
     models: frozenset[str] | None = None
     candidates: frozenset[str] | None = None
+    is_priority: bool = False
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models
@@ -65,6 +67,7 @@ class Runtime:
     retries: Retries = field(default_factory=Retries)
     feedback: FeedbackBook | None = None
     guard: Guard = field(default_factory=Guard)
+    overload: OverloadLimits = field(default_factory=OverloadLimits)
 
     def timeouts_of(self, route: str | None, provider: str) -> Timeouts:
         """The clocks of an attempt: the route's own where it has some, else the provider's."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from config.settings import Settings
+from gateway.admission import Gate
 from gateway.mirror import Mirrors
 from gateway.pipeline import Pipeline
 from gateway.runtime import Runtime
@@ -21,7 +22,10 @@ class Health:
 
 @dataclass(slots=True)
 class Service:
-    """Shared by all endpoints. `pipeline` is replaced as a whole on reload; a request takes it once."""
+    """Shared by all endpoints. `pipeline` is replaced as a whole on reload; a request takes it once.
+
+    `in_flight` counts all requests on the data plane, those that wait at the `gate` as well.
+    """
 
     settings: Settings
     recorder: Recorder
@@ -34,6 +38,10 @@ class Service:
     health: Health = field(default_factory=Health)
     in_flight: int = 0
     mirrors: Mirrors | None = None
+    gate: Gate = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(self.loop, self.recorder.metrics.admission, self.runtime.overload)
 
     @property
     def runtime(self) -> Runtime:
@@ -42,3 +50,4 @@ class Service:
     def use(self, runtime: Runtime) -> None:
         """Swap the reference: requests under way keep the snapshot they started with."""
         self.pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock, self.wall_clock, self.mirrors)
+        self.gate.use(runtime.overload)

@@ -24,19 +24,23 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
     service.in_flight += 1
     channel: Channel = scope[CHANNEL]
     responder = _Responder(service, channel)
+    gate, place = service.gate, None
     try:
         caller = authenticate(headers, pipeline.runtime.keys)
-        limit = pipeline.runtime.max_body_bytes
+        timeout_s = _timeout_s(headers) if b"x-signalbox-timeout-ms" in headers else None
         _check_content_type(headers)
+        if gate.in_flight < gate.open_below:  # see Gate: this is what `enter` would do
+            gate.in_flight += 1
+            gate.held[caller.name] += 1
+        else:
+            await gate.enter(caller.name, is_priority=caller.is_priority, timeout_s=timeout_s)
+        place = caller.name
+        limit = pipeline.runtime.max_body_bytes
         raw = channel.take_body()
-        if raw is None:
-            raw = await _read_slowly(receive, headers, limit)
-        elif len(raw) > limit:
-            raise refusals.body_too_large(limit)
-        if headers.get(b"content-encoding", b"identity") != b"identity":
-            raw = decompress(raw, headers[b"content-encoding"].decode("latin-1"), limit)
+        if raw is None or len(raw) > limit or b"content-encoding" in headers:
+            raw = await _read_unusual(raw, receive, headers, limit)
         request = parse_request(operation, raw, request_id)
-        outcome = await pipeline.run(request, caller, responder, started, _timeout_s(headers), headers)
+        outcome = await pipeline.run(request, caller, responder, started, timeout_s, headers)
         responder.finish(outcome)
     except refusals.RefusedError as error:
         service.recorder.refused(operation, request_id, error)
@@ -53,6 +57,8 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
         responder.give_up(refusals.internal(request_id), request_id)
     finally:
         service.in_flight -= 1
+        if place is not None:
+            gate.leave(place)
 
 
 def request_id_of(service: Service, headers: dict[bytes, bytes]) -> str:
@@ -71,6 +77,17 @@ async def send_refusal(send: Send, error: refusals.RefusedError, request_id: str
     )
 
 
+async def _read_unusual(raw: bytes | None, receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
+    """The body where it is not all here yet, too large, or packed."""
+    if raw is None:
+        raw = await _read_slowly(receive, headers, limit)
+    elif len(raw) > limit:
+        raise refusals.body_too_large(limit)
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raw = decompress(raw, headers[b"content-encoding"].decode("latin-1"), limit)
+    return raw
+
+
 async def _read_slowly(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
     try:
         async with asyncio.timeout(_BODY_S):
@@ -85,10 +102,8 @@ def _check_content_type(headers: dict[bytes, bytes]) -> None:
         raise refusals.wrong_content_type(content_type.decode("latin-1"))
 
 
-def _timeout_s(headers: dict[bytes, bytes]) -> float | None:
-    text = headers.get(b"x-signalbox-timeout-ms")
-    if text is None:
-        return None
+def _timeout_s(headers: dict[bytes, bytes]) -> float:
+    text = headers[b"x-signalbox-timeout-ms"]
     if not text.isdigit() or not int(text[:12]) > 0:
         raise refusals.invalid_header("x-signalbox-timeout-ms", "has to be a positive whole number of milliseconds.")
     return int(text[:12]) / 1000

@@ -9,6 +9,7 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from gateway.telemetry.admission_metrics import AdmissionMetrics
 from gateway.telemetry.breaker_metrics import BreakerMetrics
 from gateway.telemetry.routing_metrics import RoutingMetrics
 from gateway.telemetry.tally import CounterTally, HistogramTally
@@ -96,12 +97,12 @@ class Metrics:
         self._stale = counter(
             "signalbox_stale_retries_total", "Calls repeated because a reused connection was dead.", ("provider",)
         )
-        self._midstream = counter(
         self._budget_empty = counter(
             "signalbox_retry_budget_exhausted_total",
             "Requests that got the last error because the retry budget of their route was empty.",
             ("model",),
         )
+        self._midstream = counter(
             "signalbox_midstream_errors_total", "Streams that broke after their first byte.", ("cause",)
         )
         self._client_gone = counter(
@@ -125,6 +126,7 @@ class Metrics:
         self.info = gauge("signalbox_build_info", "Always 1; the version is a label.", ("version",), mode="livemax")
         self.routing = RoutingMetrics(counter)
         self.breakers = BreakerMetrics(counter, gauge)
+        self.admission = AdmissionMetrics(counter, histogram)
         self._request_series: dict[tuple[str, str, str, bool], _RequestSeries] = {}
         self._attempt_series: dict[tuple[str, bool], _AttemptSeries] = {}
 
@@ -187,10 +189,10 @@ class Metrics:
                 self._fallbacks.labels(model).inc()
             if outcome.ending == "interrupted":
                 self._midstream.labels(answered_by.cause).inc()
-        if outcome.ending == "client_gone":
-            is_streaming = outcome.request.stream and answered_by is not None
         if outcome.is_budget_empty:
             self._budget_empty.labels(model).inc()
+        if outcome.ending == "client_gone":
+            is_streaming = outcome.request.stream and answered_by is not None
             self._client_gone.labels("stream" if is_streaming else "wait").inc()
         if outcome.stale_retries:
             for attempt, following in pairwise(outcome.attempts):

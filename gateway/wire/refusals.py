@@ -281,6 +281,22 @@ def shutting_down() -> RefusedError:
     )
 
 
+def overloaded(retry_after_ms: int) -> RefusedError:
+    """429: more requests than the gateway can serve now; nobody was asked yet, so trying again is safe."""
+    error = error_object(
+        "The gateway has more requests than it can serve now. Try again as Retry-After says.",
+        "overloaded_error",
+        None,
+        "overloaded",
+    )
+    headers = [
+        (b"x-should-retry", b"true"),
+        (b"retry-after-ms", b"%d" % retry_after_ms),
+        (b"retry-after", b"%d" % -(-retry_after_ms // 1000)),
+    ]
+    return RefusedError("overloaded", Refusal(429, error, headers))
+
+
 def feedback_off() -> RefusedError:
     """404: nothing is recorded here."""
     return _refused(

@@ -1,0 +1,30 @@
+"""Series about requests that waited or were refused under load, and about connections that were ended."""
+
+from collections.abc import Callable
+
+from prometheus_client import Counter, Histogram
+
+_WAIT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class AdmissionMetrics:
+    """Counts what happens before a request is served. Nothing here moves for a request that need not wait."""
+
+    def __init__(self, counter: Callable[..., Counter], histogram: Callable[..., Histogram]) -> None:
+        self._shed = counter(
+            "signalbox_shed_total", "Requests refused because of too much load, by reason.", ("reason",)
+        )
+        self._wait = histogram(
+            "signalbox_queue_wait_seconds",
+            "Time that requests waited for a place, whether they got one or not.",
+            (),
+            _WAIT_BUCKETS,
+        )
+
+    def shed(self, reason: str) -> None:
+        """Count a request refused because of load."""
+        self._shed.labels(reason).inc()
+
+    def waited(self, seconds: float) -> None:
+        """Note how long a request stood in the queue."""
+        self._wait.observe(seconds)
