@@ -91,7 +91,7 @@ def _decided(runtime: Runtime, ask: Ask, decision: Decision) -> Decision | None:
         # Whom the caller would not have answer gets no copy; the order of those who would means nothing here.
         replace(ask.preferences, models=(), order=(), sort=None),
     )
-    routes = [name for name in (decision.asked, decision.mirror_route) if name in runtime.router.plans]
+    routes = [name for name in (decision.asked, decision.mirror_route) if name and name in runtime.router.plans]
     try:
         return runtime.router.decide_within(copy, routes)
     except (NoCandidateError, UnknownModelError):

@@ -6,7 +6,7 @@ from prometheus_client import Counter
 
 from gateway.telemetry.tally import CounterTally
 from policies.outcome import Outcome
-from routing.decision import Decision
+from routing.decision import Decision, Deployment
 
 _NONE = ""
 
@@ -56,7 +56,7 @@ class RoutingMetrics:
         decision = outcome.decision
         if decision.rejections:
             for rejection in decision.rejections:
-                self._rejections.labels(rejection.deployment.model, rejection.reason).inc()
+                self._rejections.labels(_model(rejection.deployment), rejection.reason).inc()
         if decision.route is None:
             return
         key = (decision.route, decision.strategy, decision.tier, decision.rule)
@@ -88,6 +88,11 @@ class RoutingMetrics:
         self._arms.labels(route, arm, outcome.ending).inc()
         if outcome.cost_nusd:
             self._arm_cost.labels(route, arm).inc(outcome.cost_nusd / 1_000_000_000)
+
+
+def _model(deployment: Deployment) -> str:
+    """Its public name; `provider/*` for names that callers make up."""
+    return deployment.model if deployment.label == deployment.id else deployment.label
 
 
 def _chosen(decision: Decision) -> str:

@@ -72,6 +72,14 @@ def test_whom_a_caller_excludes_gets_no_copy():
         assert gateway.metric("signalbox_mirror_requests_total", outcome="ok", **labels) == 1
 
 
+def test_names_that_callers_make_up_make_no_series():
+    with Gateway(config()) as gateway:
+        for number in range(3):
+            wish = {"models": [f"sim/made-up-{number}"], "provider": {"max_price": {"prompt": 1}}}
+            assert gateway.chat("small", "hello", **wish).status == 200
+        gateway.wait_metric("signalbox_rejections_total", 3, model="sim/*", reason="unpriced")
+
+
 def test_a_canary_takes_its_share_and_keeps_the_conversation():
     with Gateway(config(canary={"model": "middle", "share": 0.5})) as gateway:
         firsts = [
