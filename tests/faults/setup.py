@@ -26,7 +26,7 @@ _QUICK = {"connect_s": CONNECT_S, "ttft_s": TTFT_S, "idle_s": IDLE_S, "total_s":
 _PATIENT = {"connect_s": 20, "ttft_s": 20, "idle_s": 20, "total_s": 60}
 _PATHS = {"openai": "/v1", "anthropic": "", "gemini": "/v1beta"}
 _COUNTS = {"openai": 110, "anthropic": 40, "gemini": 40, "patient-openai": 60, "patient-anthropic": 30,
-           "patient-gemini": 30, "refused": 8, "dropped": 8}  # fmt: skip
+           "patient-gemini": 30, "refused": 8, "dropped": 8, "pair": 20}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Lane:
     """A deployment that no other test touches, so that its breaker, its budget and its figures belong to one test.
 
     `upstream_model` is the name that the proxy and the provider see, `sole` the model without and `route` the one with
-    a healthy fallback.
+    a healthy fallback. In a lane of the kind "pair" the fallback is no better: the names of both candidates begin with
+    `upstream_model`.
     """
 
     upstream_model: str
@@ -51,7 +52,8 @@ def lanes() -> dict[str, Iterator[Lane]]:
 
 def _lane(kind: str, number: int) -> Lane:
     name = f"{kind}-{number:03}"
-    return Lane(f"up-{name}", f"sole-{name}", f"route-{name}", f"{kind}/up-{name}", kind)
+    provider = "patient-openai" if kind == "pair" else kind
+    return Lane(f"up-{name}", f"sole-{name}", f"route-{name}", f"{provider}/up-{name}", provider)
 
 
 def matrix_config(upstream_url: str, chaos_url: str, refused_url: str, dropped_url: str) -> dict[str, Any]:
@@ -69,8 +71,12 @@ def matrix_config(upstream_url: str, chaos_url: str, refused_url: str, dropped_u
     routes: dict[str, Any] = {}
     for kind, free in lanes().items():
         for lane in free:
-            models[lane.sole] = {"deployments": [{"provider": kind, "model": lane.upstream_model}]}
-            routes[lane.route] = {"strategy": "ordered", "pool": [lane.sole, "good"]}
+            second = "good"
+            models[lane.sole] = {"deployments": [{"provider": lane.provider, "model": lane.upstream_model}]}
+            if kind == "pair":
+                second = f"{lane.sole}-b"
+                models[second] = {"deployments": [{"provider": lane.provider, "model": f"{lane.upstream_model}-b"}]}
+            routes[lane.route] = {"strategy": "ordered", "pool": [lane.sole, second]}
     return {
         "providers": providers,
         "models": models,

@@ -39,7 +39,7 @@ def test_row_07_truncated_chunked_body(gateway, upstream, chaos, lane, kind):
 
 @only("kind", DIALECTS)
 @only("fault", [reset(MID_EVENT), fin(MID_EVENT), stall(MID_EVENT)], ids=["rst", "truncated", "stall"])
-def test_rows_06_to_08_in_a_whole_answer(gateway, upstream, chaos, lane, kind, fault):
+def test_row_06_broken_whole_answer(gateway, upstream, chaos, lane, kind, fault):
     """Half of a whole answer commits to nothing: the next candidate gives all of it."""
     own = lane(kind)
     chaos.always(own.upstream_model, fault)

@@ -1,0 +1,101 @@
+"""Rows 35 and 39: nothing that is secret comes out, and nothing that is used up stays in."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.setup import KEY, UPSTREAM_SECRET
+from tests.fakes.chaos import fin, reset
+from tests.fakes.gateway import ADMIN_KEY
+from tests.fakes.http import Answer, send
+from tests.fakes.script import error, reply, sse
+from tests.faults.setup import AUTH, MID_EVENT, begin, timed
+
+pytestmark = pytest.mark.e2e
+only = pytest.mark.parametrize
+MIB = 1024 * 1024
+CANARY = "canary-prompt-7f3a91"
+ANSWER_CANARY = "canary-answer-5c20de"
+
+
+def told(answer: Answer) -> str:
+    """Everything an answer says."""
+    return json.dumps(answer.headers) + answer.body.decode("utf-8", "replace")
+
+
+def echoing(status: int) -> Iterator[object]:
+    """Providers that quote the key in their errors, as some do."""
+    for secret in (UPSTREAM_SECRET, f"Bearer {UPSTREAM_SECRET}", f"{UPSTREAM_SECRET[:20]}***"):
+        yield error(status, f"Incorrect key {secret} provided", type_="server_error", code="bad")
+
+
+def test_row_35_secret_and_prompt_canaries(gateway, upstream, chaos, lane, stream):
+    """Neither a key of any side nor a word of a prompt or answer is in metrics, logs, headers or foreign answers."""
+    said = []
+
+    def ask(model, text=CANARY, key=KEY):
+        answer = gateway.chat(model, text, headers={"authorization": f"Bearer {key}"}, stream=stream)
+        said.append(told(answer))
+
+    own = lane("patient-openai")
+    upstream.script(own.upstream_model, *[script for status in (400, 401, 500) for script in echoing(status)])
+    for _ in range(9):
+        ask(own.sole)
+    for fault in (reset(MID_EVENT), fin(MID_EVENT), reset(), fin()):
+        broken = lane()
+        chaos.always(broken.upstream_model, fault)
+        ask(broken.sole, f"alpha beta gamma {CANARY}")
+    for script in (
+        reply(f"not JSON {ANSWER_CANARY} {UPSTREAM_SECRET}".encode()),
+        sse([{"error": {"message": f"overloaded, {UPSTREAM_SECRET}", "type": "server_error"}}]),
+        sse([f"{{broken {ANSWER_CANARY} {UPSTREAM_SECRET}"]),
+    ):
+        odd = lane("patient-openai")
+        upstream.always(odd.upstream_model, script)
+        ask(odd.sole)
+    ask("good", key=f"{KEY}-wrong")
+    said.append(told(send(f"{gateway.base_url}/chat/completions", f"{{{CANARY}".encode(), headers=AUTH)))
+    said.append(told(send(f"{gateway.root_url}/readyz")))
+    ask("good")
+    request_id = json.loads(said[-1][: said[-1].index("}") + 1])["x-request-id"]
+    gateway.wait_log(request_id)
+    metrics = json.dumps(gateway.metrics())
+    for secret in (UPSTREAM_SECRET, UPSTREAM_SECRET[:20], KEY, ADMIN_KEY):
+        assert secret not in gateway.output()
+        assert secret not in metrics
+        assert not [text for text in said if secret in text]
+    for canary in (CANARY, ANSWER_CANARY):
+        assert canary not in gateway.output()
+        assert canary not in metrics
+
+
+def open_files(pid: int) -> int:
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_row_39_soak_with_aborts(gateway, upstream, chaos, lane):
+    """Whole, streamed, cut, refused and abandoned requests in turn: memory and files end where they began."""
+    chances = [lane("patient-openai"), lane("patient-anthropic"), lane("patient-gemini")]
+    cut = lane("patient-openai")
+    chaos.always(cut.upstream_model, lambda number: (fin(MID_EVENT), reset(MID_EVENT))[number % 2])
+
+    def batch(count):
+        for number in range(count):
+            own = chances[number % 3]
+            timed(gateway, own.sole, stream=number % 2 == 0)
+            if number % 4 == 0:
+                timed(gateway, cut.sole, stream=True)
+                send(f"{gateway.base_url}/chat/completions", b"{", headers=AUTH)
+            with begin(gateway, own.sole, stream=number % 2 == 1) as sock:
+                if number % 3 == 0:
+                    sock.recv(100)
+
+    batch(150)  # pools, caches and allocators fill
+    files, memory = open_files(gateway.pid), gateway.memory_bytes()
+    batch(400)
+    assert gateway.metric("signalbox_in_flight") <= 1
+    # The promise is a megabyte in a thousand requests; pages of an allocator are no leak yet.
+    assert gateway.memory_bytes() - memory < 4 * MIB
+    assert open_files(gateway.pid) - files < 20
