@@ -17,18 +17,41 @@ _SETS = {
     "zeroeval_math_l5": "hardest MATH, 41 models",
     "zeroeval_numersense": "comparing numbers, 9 models",
 }
+_METHODS = {
+    "random": "random",
+    "length": "length of the text",
+    "classifier": "classifier",
+    "v1": "LiteLLM v1",
+    "v2": "LiteLLM v2",
+}
 
 
 def untrained() -> str:
-    """Zero configuration beside chance and length."""
-    found = _read("routing")["untrained"]
-    rows = [
-        [words, *(f"{found[name][method]:.3f}" for method in ("random", "length", "classifier"))]
-        for name, words in _SETS.items()
-    ]
-    means = [sum(one[method] for one in found.values()) / len(found) for method in ("random", "length", "classifier")]
-    rows.append(["**mean**", *(f"**{mean:.3f}**" for mean in means)])
-    return table(("graded set", "random", "length of the text", "classifier"), rows)
+    """Zero configuration beside chance, length and LiteLLM's local classifiers."""
+    found = _without_training()
+    rows = [[words, *(_apgr(one) for one in found[name].values())] for name, words in _SETS.items()]
+    rows.append(["**mean**", *(f"**{_apgr(mean)}**" for mean in _means(found).values())])
+    return table(("graded set", *(_METHODS[method] for method in next(iter(found.values())))), rows)
+
+
+def _without_training() -> dict[str, dict[str, float]]:
+    """APGR by set and method; LiteLLM's where it was installed."""
+    found = _read("routing")
+    peers = found.get("litellm", {}).get("apgr", {})
+    return {
+        name: {method: found["untrained"][name][method] for method in ("random", "length", "classifier")}
+        | peers.get(name, {})
+        for name in _SETS
+    }
+
+
+def _means(found: dict[str, dict[str, float]]) -> dict[str, float]:
+    methods = next(iter(found.values()))
+    return {method: sum(one[method] for one in found.values()) / len(found) for method in methods}
+
+
+def _apgr(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def trained() -> str:
@@ -69,16 +92,18 @@ def learning() -> str:
 
 
 def decision() -> str:
-    """CPU of one decision by length of the prompt."""
+    """Time of one decision by length of the prompt."""
     found = _read("routing")
     models = found["decision_cpu"][0]["models"]
-    rows = [
-        [f"{one['chars']:,}", *(_count_us(one, name) for name in ("features", "classifier", "learned"))]
-        for one in found["decision_cpu"]
-    ]
-    return table(
-        ("characters", "signals, µs", "with the classifier, µs", f"with a trained router of {models} models, µs"), rows
-    )
+    peers = found.get("litellm", {}).get("cpu_us", {})
+    versions = list(next(iter(peers.values()), ()))
+    rows = []
+    for one in found["decision_cpu"]:
+        peer = peers.get(str(one["chars"]), {})
+        own = [_count_us(one, name) for name in ("features", "classifier", "learned")]
+        rows.append([f"{one['chars']:,}", *own, *(f"{peer[v]:,.0f}" if v in peer else "" for v in versions)])
+    head = ["characters", "signals", "with the classifier", f"with a trained router, {models} models"]
+    return table((*head, *(_METHODS[version] for version in versions)), rows)
 
 
 def noise() -> str:
@@ -118,8 +143,8 @@ def summary() -> str:
     """What README.md shows."""
     routing, choice = _read("routing"), _read("latency_choice")["scenarios"]["stuck"]["results"]
     nine = routing["trained"]["nine_models"]["learned"]
-    sets = routing["untrained"].values()
-    means = {method: sum(one[method] for one in sets) / len(sets) for method in ("length", "classifier")}
+    means = {_METHODS[method]: mean for method, mean in _means(_without_training()).items()}
+    others = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items() if name not in ("random", "classifier"))
     cpu = routing["decision_cpu"]
     slow_s = {name: choice[name]["slow_p99_s"] for name in ("signalbox", "mean of 10")}
     rows = [
@@ -129,9 +154,9 @@ def summary() -> str:
             [f"APGR after training: {_SETS[name]}, {one['rows']:,} rows", f"{one['learned']['apgr']['value']:.3f}"]
             for name, one in routing["trained"].items()
         ),
-        ["APGR without training, mean of seven sets", f"{means['classifier']:.3f}; length alone {means['length']:.3f}"],
+        ["APGR without training, mean of seven sets", f"{means['classifier']:.3f} ({others})"],
         *(
-            [f"CPU of a decision, {one['chars']:,} characters: classifier, trained router", _us(one)]
+            [f"time of a decision, {one['chars']:,} characters: classifier, trained router", _us(one)]
             for one in cpu
             if one["chars"] in (450, 1_000_000)
         ),
