@@ -64,6 +64,13 @@ class Guard:
         for breaker in self._breakers.values():
             breaker.use(settings)
 
+    def pardon(self) -> None:
+        """Whoever runs the gateway has acted: breakers that opened for credentials or money may be probed at once."""
+        now = self._clock()
+        for breaker in self._away.values():
+            breaker.pardon(now)
+        self._update()
+
     def forget(self, providers: Collection[str]) -> None:
         """Start over with these providers, because their address or credentials changed, or they are gone."""
         for known in (self._breakers, self._away, self._throttles):

@@ -126,6 +126,8 @@ class Reloader:
             health.reload_error = "an internal error, see the log"
             return ReloadResult("refused")
         self._service.use(runtime)
+        if trigger in ("signal", "admin"):
+            self._assembler.guard.pardon()
         if trigger != "prices":
             self._last, self._refused = data, None
             health.reload_error = None

@@ -72,6 +72,7 @@ class Breaker:
         "_buckets",
         "_chance",
         "_hinted_until",
+        "_is_for_a_person",
         "_machine",
         "_probes",
         "_settings",
@@ -98,6 +99,7 @@ class Breaker:
         self.ticket = 1
         self.trips = 0
         self._trips_in_row = 0
+        self._is_for_a_person = False
         self._until = 0.0
         self._hinted_until = 0.0
         self._start_over()
@@ -132,6 +134,11 @@ class Breaker:
     def forgotten_at(self) -> float:
         """When it has been ready for a probe for so long that it may as well be closed."""
         return inf if self.is_closed or self._probes else self._until + _IDLE_S
+
+    def pardon(self, now: float) -> None:
+        """A person has acted: what waits for one may be probed at once."""
+        if self._is_for_a_person:
+            self._until = min(self._until, now)
 
     def forget(self) -> None:
         """Closed, as if nothing had been."""
@@ -231,7 +238,8 @@ class Breaker:
 
     def _open(self, now: float, verdict: BreakerVerdict, hold_s: float | None) -> None:
         settings = self._settings
-        if verdict is BreakerVerdict.OPEN:
+        self._is_for_a_person = verdict is BreakerVerdict.OPEN
+        if self._is_for_a_person:
             open_s = _PERSON_S
         else:
             longest = max(_LONGEST_OPEN_S, settings.open_s)
