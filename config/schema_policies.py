@@ -64,6 +64,9 @@ class OverloadConfig(Section):
         default=500, ge=0, description="Requests that may wait for a place; more are refused at once."
     )
     queue_wait_s: PositiveSeconds = Field(default=1, description="Seconds a request may wait before it is refused.")
+    memory_limit_mb: PositiveInt | None = Field(
+        default=None, description="Megabytes of memory for all workers together; the container's limit where left out."
+    )
 
 
 class ExactCacheConfig(Section):

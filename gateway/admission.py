@@ -25,12 +25,15 @@ class ShedReason(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class OverloadLimits:
-    """Places per worker. `reserve` of them are for callers with priority only."""
+    """Places per worker. `reserve` of them are for callers with priority only. `memory_bytes` is what the worker may
+    occupy, None where the configuration does not say.
+    """
 
     max_in_flight: int = 2000
     queue_max: int = 500
     queue_wait_s: float = 1.0
     reserve: int = 0
+    memory_bytes: int | None = None
 
 
 class Waiter:
@@ -85,6 +88,11 @@ class Gate:
         self.waiting = 0
         self.held: defaultdict[str, int] = defaultdict(int)
         self.use(limits)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What the worker may occupy by the configuration."""
+        return self._limits.memory_bytes
 
     def use(self, limits: OverloadLimits) -> None:
         """Take over other limits. Who has a place or waits keeps it."""

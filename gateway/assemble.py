@@ -119,7 +119,7 @@ class Assembler:
                 key.sha256: Caller(key.name, _allowed(key.models), _allowed(key.candidates), key.priority)
                 for key in config.keys
             },
-            overload=_overload(config),
+            overload=_overload(config, self._settings.workers),
             models=self._listed(config),
             max_body_bytes=self._settings.max_body_bytes,
             route_timeouts=_route_timeouts(config, upstreams),
@@ -247,10 +247,11 @@ def _route_timeouts(config: Config, upstreams: Mapping[str, Upstream]) -> dict[t
     }
 
 
-def _overload(config: Config) -> OverloadLimits:
+def _overload(config: Config, workers: int) -> OverloadLimits:
     given = config.policies.overload
     reserve = given.max_in_flight // _RESERVED if any(key.priority for key in config.keys) else 0
-    return OverloadLimits(given.max_in_flight, given.queue_max, given.queue_wait_s, reserve)
+    memory_bytes = given.memory_limit_mb * 1_000_000 // workers if given.memory_limit_mb is not None else None
+    return OverloadLimits(given.max_in_flight, given.queue_max, given.queue_wait_s, reserve, memory_bytes)
 
 
 def _retries(config: Config, budgets: dict[str, RetryBudget]) -> Retries:

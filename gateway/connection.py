@@ -29,6 +29,7 @@ class DrainingState(ServerState):
     """What all connections of a server share."""
 
     is_draining: bool = False
+    is_short_of_memory: bool = False
 
 
 class Connection(HttpToolsProtocol):
@@ -161,7 +162,7 @@ class Connection(HttpToolsProtocol):
         scope["raw_path"] = raw_path
         scope["query_string"] = target.query or b""
         state = self.server_state
-        is_draining = isinstance(state, DrainingState) and state.is_draining
+        is_unwelcome = isinstance(state, DrainingState) and (state.is_draining or state.is_short_of_memory)
         exchange = Exchange(
             scope=scope,
             transport=self.transport,
@@ -172,7 +173,7 @@ class Connection(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not is_draining,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not is_unwelcome,
             on_response=self.on_response_complete,
         )
         scope[http.CHANNEL] = exchange  # type: ignore[literal-required]

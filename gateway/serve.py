@@ -21,6 +21,7 @@ from config.settings import Settings
 from gateway.api.endpoint import endpoints
 from gateway.app import App
 from gateway.assemble import Assembler
+from gateway.memory import PressureWatch, container_share
 from gateway.mirror import Mirrors
 from gateway.pipeline import Pipeline
 from gateway.reload import SUPERVISOR_PID, Reloader, Source, build_runtime
@@ -89,6 +90,7 @@ async def _serve(process: Process) -> None:
         background.start(reloader.watch(), "config watcher")
     background.start(reloader.follow_prices(), "price changes")
     background.start(_share_metrics(service), "metrics")
+    background.start(_pressure_watch(service, server).run(), "pressure watch")
     supervisor = process.environ.get(SUPERVISOR_PID)
     if supervisor is not None:
         background.start(_end_with(int(supervisor), server), "supervisor watch")
@@ -159,6 +161,12 @@ async def _end_with(supervisor: int, server: Server) -> None:
     while os.getppid() == supervisor:  # noqa: ASYNC110 - the system has no event to wait for
         await asyncio.sleep(1.0)
     server.handle_exit(signal.SIGTERM, None)
+
+
+def _pressure_watch(service: Service, server: Server) -> PressureWatch:
+    share = container_share(service.settings.workers)
+    metrics = service.recorder.metrics.admission
+    return PressureWatch(service.gate, server.server_state, metrics, service.pressure, container_bytes=share)
 
 
 async def _share_metrics(service: Service) -> None:

@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
         self._on_drain = on_drain
         self._on_started = on_started
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.server_state = DrainingState()
+        self.server_state: DrainingState = DrainingState()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from config.settings import Settings
 from gateway.admission import Gate
+from gateway.memory import Pressure
 from gateway.mirror import Mirrors
 from gateway.pipeline import Pipeline
 from gateway.runtime import Runtime
@@ -39,6 +40,7 @@ class Service:
     in_flight: int = 0
     mirrors: Mirrors | None = None
     gate: Gate = field(init=False)
+    pressure: Pressure = field(default_factory=Pressure)
 
     def __post_init__(self) -> None:
         self.gate = Gate(self.loop, self.recorder.metrics.admission, self.runtime.overload)

@@ -126,7 +126,7 @@ class Metrics:
         self.info = gauge("signalbox_build_info", "Always 1; the version is a label.", ("version",), mode="livemax")
         self.routing = RoutingMetrics(counter)
         self.breakers = BreakerMetrics(counter, gauge)
-        self.admission = AdmissionMetrics(counter, histogram)
+        self.admission = AdmissionMetrics(counter, histogram, gauge)
         self._request_series: dict[tuple[str, str, str, bool], _RequestSeries] = {}
         self._attempt_series: dict[tuple[str, bool], _AttemptSeries] = {}
 

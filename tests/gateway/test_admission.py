@@ -339,8 +339,7 @@ def turns_of(gate, arrivals):
     order = []
     while waiting:
         gate.leave("holder")
-        for waiter in [waiter for waiter in waiting if waiter.future.done()]:
-            order.append(waiting.pop(waiter))
+        order += [waiting.pop(waiter) for waiter in list(waiting) if waiter.future.done()]
     return order
 
 
