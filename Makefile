@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Extra arguments for pytest, as in `make test ARGS='-k reload'`.
 ARGS ?=
 
-.PHONY: install demo serve test check clients lock format bench bench-peers clean
+.PHONY: install demo serve test check clients lock format bench bench-peers soak clean
 
 install: $(INSTALLED)
 
@@ -49,6 +49,10 @@ format: install
 
 bench: install
 	$(BIN)/python -m benchmarks.load
+
+# A million scenarios on a virtual clock; an hour on two cores. Stops at the first that fails.
+soak: install
+	$(BIN)/python -m tests.simulation --count 1000000 $(ARGS)
 
 # Peers to measure beside us: large downloads, so nothing else asks for them.
 bench-peers:

@@ -1,0 +1,67 @@
+"""`python -m tests.simulation`: replay one scenario as a readable story, or play many of them."""
+
+import argparse
+import sys
+import time
+from multiprocessing import Pool
+
+from tests.simulation.player import Player, Verdict
+
+_CHUNK = 500
+
+
+def main() -> int:
+    """0 where everything held, 1 with the first seed that failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, help="replay this scenario and tell its story")
+    parser.add_argument("--count", type=int, default=10_000, help="scenarios to play (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=120.0, help="stop after this time (default: %(default)s)")
+    given = parser.parse_args()
+    if given.seed is not None:
+        return _replay(given.seed)
+    return _play(given.first, given.count, given.jobs, given.minutes)
+
+
+def _replay(seed: int) -> int:
+    verdict = Player().play(seed)
+    for at_s, who, what in verdict.story:
+        print(f"{at_s:8.3f}  {who:<8} {what}")
+    for problem in verdict.problems:
+        print(f"WRONG: {problem}")
+    print("Something is wrong." if verdict.problems else "Everything held.")
+    return 1 if verdict.problems else 0
+
+
+def _play(first: int, count: int, jobs: int, minutes: float) -> int:
+    began = time.monotonic()
+    chunks = [(start, min(start + _CHUNK, first + count)) for start in range(first, first + count, _CHUNK)]
+    played = 0
+    with Pool(jobs) as pool:
+        for size, failure in pool.imap_unordered(_chunk, chunks):
+            played += size
+            if failure is not None:
+                pool.terminate()
+                print(f"\n{failure}")
+                return 1
+            taken_s = time.monotonic() - began
+            rate = played / taken_s
+            left_s = (count - played) / rate
+            end = "\r" if sys.stdout.isatty() else "\n"
+            if sys.stdout.isatty() or (played // _CHUNK) % 20 == 0 or played >= count:
+                print(f"{played:>9,} of {count:,} scenarios, {rate:,.0f}/s, {left_s / 60:.1f} min left", end=end)
+            if taken_s > minutes * 60:
+                pool.terminate()
+                print(f"\nThe time is over: {played:,} scenarios, everything held.")
+                return 0
+    print(f"\n{played:,} scenarios in {time.monotonic() - began:.0f} s: everything held.")
+    return 0
+
+
+def _chunk(seeds: tuple[int, int]) -> tuple[int, Verdict | None]:
+    return seeds[1] - seeds[0], Player().first_failure(range(*seeds))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

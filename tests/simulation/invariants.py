@@ -1,0 +1,231 @@
+"""What has to hold when a scenario is over, whatever happened in it."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+import orjson
+
+from policies.outcome import Attempt, Outcome
+from policies.retry import CAP_TOKENS
+from policies.verdicts import VERDICTS, falls_back
+from providers.base import Cause, ErrorKind, ProviderError
+from tests.simulation.clients import Client
+from tests.simulation.upstreams import TOKENS_PER_PIECE, Line, piece
+from tests.simulation.world import IN_NUSD, OUT_NUSD, Played, deployment
+
+# What may pass after a limit: the last words to somebody who does not read, and a step of the clock.
+_GRACE_S = 0.25
+# Longer than any breaker stays open here, and than any hint of these providers.
+_LONG_S = 400.0
+_CONTENT = re.compile(rb'"content":"((?:[0-9a-f]{3}\.[0-9a-f]{3} )+)"')
+_DONE = b"data: [DONE]\n\n"
+
+
+def violations(played: Played) -> list[str]:
+    """Everything that is wrong, in words."""
+    found = [*_of_the_whole(played)]
+    for client in played.clients:
+        found += [f"{client.plan.id}: {what}" for what in _of_request(played, client)]
+    return found
+
+
+def _of_the_whole(played: Played) -> Iterator[str]:
+    for error in played.book.crashes:
+        yield f"a fault of ours: {error!r}"
+    for task in played.unfinished:
+        yield f"a task is left: {task}"
+    for timer in played.loop.armed():
+        yield f"a timer is left: {timer}"
+    for line in played.ledger.lines:
+        if line.closed_s is None:
+            yield f"call {line.number:03x} was never ended"
+    service, gate = played.service, played.service.gate
+    if service.in_flight or gate.in_flight or gate.waiting or any(gate.held.values()):
+        yield f"places are still taken: {service.in_flight}, {gate.in_flight}, {gate.waiting}, {dict(gate.held)}"
+    if played.most_in_flight > played.scenario.max_in_flight:
+        yield f"{played.most_in_flight} requests had a place, of {played.scenario.max_in_flight}"
+    for name, standing in service.runtime.router.world.latency.snapshot().items():
+        if standing.in_flight:
+            yield f"{standing.in_flight} calls to {name} never ended for the latency book"
+    yield from played.watch.problems
+    yield from _of_budgets(played)
+    yield from _of_breakers(played)
+
+
+def _of_budgets(played: Played) -> Iterator[str]:
+    """Extra calls are paid for with tokens: those at the start, and what answers earned."""
+    scenario = played.scenario
+    for name, budget in played.budgets.items():
+        outcomes = [o for own in played.book.outcomes.values() for o in own if _budget_of(o) == name]
+        if not 0 <= budget.tokens <= CAP_TOKENS + scenario.budget_ratio:
+            yield f"the retry budget of {name} has {budget.tokens} tokens"
+        paid = sum(_is_paid(before, after) for o in outcomes for before, after in pairwise(o.attempts))
+        answers = sum(attempt.is_complete for o in outcomes for attempt in o.attempts)
+        earned = scenario.tokens + scenario.budget_ratio * answers
+        if paid > earned + 1e-6:
+            yield f"{paid} extra calls of {name} were made, and {earned:g} tokens were there"
+
+
+def _of_breakers(played: Played) -> Iterator[str]:
+    """Every permit came back: after a long time everybody can be called. Moves the clock."""
+    guard = played.guard
+    for name, breaker in guard._breakers.items():
+        if breaker.pending:
+            yield f"{breaker.pending} calls to {name} never ended for its breaker"
+    played.loop.now += _LONG_S
+    for deployed in played.scenario.deployed:
+        if not guard.admit(deployment(deployed.name)):
+            yield f"{deployed.name} can never be called again"
+
+
+def _budget_of(outcome: Outcome) -> str:
+    return outcome.decision.route or outcome.decision.asked
+
+
+def _is_paid(before: Attempt, after: Attempt) -> bool:
+    """Whether the second of two calls in a row took a token."""
+    if before.kind is None or before.cause is Cause.UNSUPPORTED:
+        return False
+    if before.kind is ErrorKind.STALE and after.deployment is before.deployment:
+        return False
+    return VERDICTS[before.kind].is_budgeted
+
+
+def _of_request(played: Played, client: Client) -> Iterator[str]:
+    outcomes, refusals = played.book.outcomes[client.plan.id], played.book.refusals[client.plan.id]
+    lines = [line for line in played.ledger.lines if line.request_id == client.plan.id]
+    is_gone = client.left_s is not None or client.is_cut
+    yield from client.misuses
+    yield from _of_time(played, client)
+    if not is_gone and not client.is_ended:
+        yield "its answer has no end"
+    if len(outcomes) + len(refusals) != 1 and not (is_gone and not outcomes and not refusals and not lines):
+        yield f"it was settled {len(outcomes)} times and refused {len(refusals)} times, after {len(lines)} calls"
+    if outcomes:
+        yield from _of_outcome(played, client, outcomes[0], lines)
+        yield from _of_bytes(client, outcomes[0], lines)
+        yield from _of_money(played, outcomes[0], lines)
+    elif lines:
+        yield "it was refused, and a provider was called"
+    if played.scenario.is_quiet and (len(lines) != 1 or not outcomes or outcomes[0].ending != "ok"):
+        yield "nothing went wrong, and it was not answered by one call"
+
+
+def _of_time(played: Played, client: Client) -> Iterator[str]:
+    plan, scenario = client.plan, played.scenario
+    limit_s = scenario.total_s if plan.timeout_s is None else min(plan.timeout_s, scenario.total_s)
+    took_s = client.done_s - client.arrived_s
+    if took_s > limit_s + _GRACE_S:
+        yield f"it took {took_s:.2f} s, and had {limit_s:g} s"
+    if client.left_s is not None and client.done_s > client.left_s + _GRACE_S:
+        yield f"its work went on for {client.done_s - client.left_s:.2f} s after its caller had left"
+
+
+def _of_outcome(played: Played, client: Client, outcome: Outcome, lines: list[Line]) -> Iterator[str]:
+    attempts, scenario = outcome.attempts, played.scenario
+    counted = [a for a in attempts if a.kind is not ErrorKind.STALE and a.cause is not Cause.UNSUPPORTED]
+    if len(counted) > scenario.max_attempts:
+        yield f"{len(counted)} calls were made, {scenario.max_attempts} are allowed"
+    if [line.provider for line in lines] != [attempt.deployment.provider for attempt in attempts]:
+        yield f"{len(lines)} calls came to providers, {len(attempts)} were recorded"
+    answered_by = outcome.answered_by
+    if answered_by is not None:
+        committed_s = answered_by.started + (answered_by.ttft_s or 0.0)
+        if any(attempt.started > committed_s + 1e-6 for attempt in attempts):
+            yield "a call was started after the commit"
+    if outcome.ending == "upstream_error" and answered_by is None and attempts and _gave_up_early(played, outcome):
+        yield "it gave up although somebody was left to ask"
+    if outcome.ending == "client_gone" and client.left_s is None:
+        yield "its caller was there, and is recorded as gone"
+    if outcome.ending == "internal_error":
+        yield "it ended with a fault of ours"
+
+
+def _gave_up_early(played: Played, outcome: Outcome) -> bool:
+    last = outcome.attempts[-1]
+    if last.kind is None or last.cause is None:
+        return True
+    if not falls_back(ProviderError(last.kind, "", cause=last.cause)) or outcome.is_budget_empty:
+        return False
+    counted = [attempt for attempt in outcome.attempts if attempt.kind is not ErrorKind.STALE]
+    asked = [attempt.deployment.id for attempt in counted]
+    if len(set(asked)) < len(asked) or outcome.paused_s:
+        return False  # everybody had a turn; who could not be called at that moment does not get another
+    order = [candidate.id for candidate in outcome.decision.candidates]
+    behind = order[max(map(order.index, asked), default=-1) + 1 :]
+    is_left = not played.book.ready[outcome.request.request_id].isdisjoint(behind)
+    return is_left and len(counted) < played.scenario.max_attempts
+
+
+def _of_bytes(client: Client, outcome: Outcome, lines: list[Line]) -> Iterator[str]:
+    """What the caller got against what is recorded."""
+    body, answered_by = client.body, outcome.answered_by
+    text = b"".join(match[1] for match in _CONTENT.finditer(body)).decode()
+    numbers = {text[at : at + 3] for at in range(0, len(text), 8)}
+    if len(numbers) > 1:
+        yield f"it got bytes of several calls: {sorted(numbers)}"
+    elif numbers:
+        line = next(line for line in lines if f"{line.number:03x}" in numbers)
+        whole = "".join(piece(line.number, index) for index in range(line.script.pieces))
+        if not whole.startswith(text):
+            yield f"its text is not what call {line.number:03x} said"
+        is_all = text == whole
+        if answered_by is None or lines[outcome.attempts.index(answered_by)] is not line:
+            yield "it got bytes of a call that is not recorded as the answer"
+        if body.endswith(_DONE) and not is_all:
+            yield "its stream ends properly, and text is missing"
+    if client.left_s is None:
+        yield from _of_ending(client, outcome)
+
+
+def _of_ending(client: Client, outcome: Outcome) -> Iterator[str]:
+    """The end that somebody saw who stayed."""
+    status, body, ending = client.status, client.body, outcome.ending
+    is_stream = client.is_streamed
+    if is_stream:
+        is_done, is_error = body.endswith(_DONE), body.rpartition(b"data: ")[2].startswith(b'{"error":')
+        # Who did not read when the stream broke may be told of the shutdown as well.
+        errors = body.count(b'"error":{')
+        if body.count(_DONE) > 1 or errors > (2 if client.is_cut else 1) or is_done == is_error:
+            yield f"its stream ends with {body[-80:]!r}"
+        if is_done != (ending == "ok"):
+            yield f"its stream {'is whole' if is_done else 'broke'}, and is recorded as {ending}"
+        return
+    is_good = status == 200
+    if is_good != (ending == "ok"):
+        yield f"it got status {status}, and is recorded as {ending}"
+    if is_good == (b'"error"' in body[:12]) or not _is_json(body):
+        yield f"status {status} came with {body[:80]!r}"
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        orjson.loads(body)
+    except ValueError:
+        return False
+    return True
+
+
+def _of_money(played: Played, outcome: Outcome, lines: list[Line]) -> Iterator[str]:
+    if len(lines) != len(outcome.attempts):
+        return
+    total = 0
+    for line, attempt in zip(lines, outcome.attempts, strict=True):
+        bill = _bill_nusd(played.ledger.prompts[line.request_id], line, attempt)
+        total += bill
+        if bill != (attempt.cost_nusd or 0):
+            yield f"call {line.number:03x} costs {bill} nano-dollars, {attempt.cost_nusd} are recorded"
+    if total != (outcome.cost_nusd or 0):
+        yield f"it costs {total} nano-dollars, {outcome.cost_nusd} are recorded"
+
+
+def _bill_nusd(prompt: int, line: Line, attempt: Attempt) -> int:
+    """What the provider charges: what it said, else for what it had sent, else for the prompt of a call that was given
+    up by its caller.
+    """
+    if line.is_whole or line.told_usage:
+        return prompt * IN_NUSD + line.script.pieces * TOKENS_PER_PIECE * OUT_NUSD
+    if line.pieces_sent:
+        return prompt * IN_NUSD + line.pieces_sent * TOKENS_PER_PIECE * OUT_NUSD
+    return prompt * IN_NUSD if attempt.kind is None else 0

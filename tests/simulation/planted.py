@@ -1,0 +1,81 @@
+"""Gateways with one safeguard switched off each. The simulation has to find every one of them."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from gateway.attempt_run import InterruptedStreamError
+from gateway.attempts import AttemptEngine
+from gateway.pipeline import Pipeline
+from policies.outcome import Outcome
+from policies.retry import RetryBudget
+from routing.ask import Ask
+from tests.simulation.world import Parts
+
+
+class _Spliced:
+    """A sink that lets another candidate go on where the first one stopped."""
+
+    def __init__(self, sink: Any) -> None:
+        self._sink = sink
+        self.write = sink.write
+        self._is_started = False
+
+    def start(self, outcome: Outcome) -> None:
+        if not self._is_started:
+            self._is_started = True
+            self._sink.start(outcome)
+
+    def end(self) -> None:
+        self._sink.end()
+
+
+class _UncommittedEngine(AttemptEngine):
+    """Falls back after the commit as well."""
+
+    async def run(self, decision: Any, outcome: Any, sink: Any, limits: Any) -> None:
+        spliced = _Spliced(sink)
+        while True:
+            try:
+                await super().run(decision, outcome, spliced, limits)
+            except InterruptedStreamError:
+                decision = replace(decision, candidates=decision.candidates[1:])
+                if not decision.candidates:
+                    raise
+            else:
+                return
+
+
+class _WithoutCommitRule(Pipeline):
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._engine = _UncommittedEngine(self.runtime, self._loop, self._clock)
+
+
+class _WithoutShieldedSettle(Pipeline):
+    """Its books are closed after one more turn of the loop: whoever leaves meanwhile skips that."""
+
+    def _settle(self, outcome: Outcome, ask: Ask) -> None:
+        self._unsettled = (outcome, ask)
+
+    async def run(self, *args: Any, **more: Any) -> Outcome:
+        outcome = await super().run(*args, **more)
+        unsettled = self._unsettled
+        await asyncio.sleep(0)
+        super()._settle(*unsettled)
+        return outcome
+
+
+class _EndlessBudget(RetryBudget):
+    """Says yes for ever."""
+
+    def take(self) -> bool:
+        self.tokens = max(0.0, self.tokens - 1)
+        return True
+
+
+PLANTED = {
+    "commit rule": Parts(pipeline=_WithoutCommitRule),
+    "shielded settle": Parts(pipeline=_WithoutShieldedSettle),
+    "retry budget": Parts(budget=_EndlessBudget),
+}

@@ -1,0 +1,89 @@
+"""Ten thousand scenarios on a virtual clock. A failure names its seed and the command that replays it."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from tests.simulation.planted import PLANTED
+from tests.simulation.player import Player
+from tests.simulation.scenario import Course, scenario
+
+_SCENARIOS = 10_000
+_CHUNK = 500
+
+
+@pytest.mark.parametrize("first", range(0, _SCENARIOS, _CHUNK))
+def test_everything_holds(first):
+    failure = Player().first_failure(range(first, first + _CHUNK))
+    assert failure is None, f"\n{failure}"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_seed_tells_one_story(seed):
+    assert Player().play(seed).story == Player().play(seed).story
+
+
+def test_what_was_played_before_does_not_matter():
+    player = Player()
+    for seed in (5, 8, 13):
+        player.play(seed)
+    assert player.play(21).story == Player().play(21).story
+
+
+def test_scenarios_have_everything_in_them():
+    """Invariants say nothing of what never happens."""
+    player, endings, courses, statuses = Player(), Counter(), Counter(), Counter()
+    causes, happened = Counter(), Counter()
+    for seed in range(600):
+        played = player.watch(seed)
+        courses.update(line.script.course for line in played.ledger.lines)
+        for client in played.clients:
+            statuses[client.status] += 1
+        for outcome in (own for outcomes in played.book.outcomes.values() for own in outcomes):
+            endings[outcome.ending] += 1
+            causes.update(attempt.cause for attempt in outcome.attempts)
+            happened["repeat"] += outcome.paused_s > 0
+            happened["empty budget"] += outcome.is_budget_empty
+            happened["fallback"] += len(outcome.attempts) > 1 and outcome.ending == "ok"
+        happened["refusal"] += len(played.book.refusals)
+    for name, seen, expected in (
+        ("endings", endings, {"ok", "caller_error", "upstream_error", "interrupted", "client_gone", "shutdown"}),
+        ("courses", courses, set(Course)),
+        ("statuses", statuses, {200, 400, 429, 502, 503, 504, None}),
+        ("causes", causes, {"status", "connect", "reset", "ttft", "idle", "total", "garbage", "cut", "in_band"}),
+        ("events", happened, {"repeat", "empty budget", "fallback", "refusal"}),
+    ):
+        assert all(seen[what] >= 5 for what in expected), f"{name}: {seen}"
+
+
+def test_a_quiet_scenario_is_quiet():
+    assert 20 < sum(scenario(seed).is_quiet for seed in range(400)) < 80
+
+
+def test_a_replay_is_a_readable_story():
+    work = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--seed", "4"], capture_output=True, text=True, check=False
+    )
+    assert work.returncode == 0, work.stdout + work.stderr
+    assert "req-00" in work.stdout
+    assert "Everything held." in work.stdout
+
+
+# What the simulation says of a gateway without one of its safeguards.
+_SAID = {
+    "commit rule": "bytes of several calls",
+    "shielded settle": "it was settled 0 times",
+    "retry budget": "extra calls of",
+}
+
+
+@pytest.mark.parametrize("safeguard", PLANTED)
+def test_a_missing_safeguard_is_found(safeguard):
+    player = Player(PLANTED[safeguard])
+    for seed in range(_SCENARIOS):
+        verdict = player.play(seed)
+        if any(_SAID[safeguard] in problem for problem in verdict.problems):
+            return
+    pytest.fail(f"{_SCENARIOS} scenarios did not miss the {safeguard}")
