@@ -75,7 +75,8 @@ def _listed(route: RouteConfig) -> Iterator[tuple[Path, str]]:
     for tier, models in route.tiers.items():
         yield from (((("tiers", tier, index)), model) for index, model in enumerate(models))
     yield from (((("pool", index)), model) for index, model in enumerate(route.pool))
-    yield from (((("fallbacks", index)), model) for index, model in enumerate(route.fallbacks))
+    for key in ("fallbacks", "context_window_fallbacks", "content_filter_fallbacks"):
+        yield from ((((key, index)), model) for index, model in enumerate(getattr(route, key)))
 
 
 def _no_model(name: str, path: Path, names: Names) -> Finding:

@@ -107,6 +107,12 @@ class RouteConfig(Section):
     fallbacks: tuple[Name, ...] = Field(
         default=(), description="Models tried after every other candidate, in this order."
     )
+    context_window_fallbacks: tuple[Name, ...] = Field(
+        default=(), description="Models tried only where the request is too long for the candidate, in this order."
+    )
+    content_filter_fallbacks: tuple[Name, ...] = Field(
+        default=(), description="Models tried only where a content filter refused the request, in this order."
+    )
     preset: Literal["cheapest-acceptable", "balanced", "best"] | None = Field(
         default=None,
         description="For `balanced` and `learned`: weights and goal by what matters; `weights` and `goal` go before it.",

@@ -1,6 +1,7 @@
 """Between a request and routing: what routing is told, what its refusals say to the caller, and what it learns."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -8,11 +9,11 @@ from gateway.runtime import Caller, Runtime
 from gateway.wire import refusals
 from gateway.wire.preferences import take_preferences
 from policies.outcome import Outcome
-from providers.base import Request
+from providers.base import ErrorKind, Request
 from routing.ask import Ask
 from routing.choice import World
 from routing.constraints import NoCandidateError
-from routing.decision import Decision, Reason
+from routing.decision import Decision, Deployment, Reason, summarise
 from routing.preferences import has_preferences, parse_usd
 from routing.router import UnknownModelError
 
@@ -57,8 +58,33 @@ def decide(runtime: Runtime, request: Request, ask: Ask, caller: Caller) -> Deci
     except UnknownModelError as error:
         raise refusals.unknown_model(error.name, [name for name in error.near if caller.may_use(name)]) from None
     except NoCandidateError as error:
+        larger = _for_larger(runtime, ask) if error.main is Reason.CONTEXT_WINDOW else None
+        if larger is not None:
+            return larger
         waiting = [rejected.deployment for rejected in error.rejections if rejected.reason in _PASSING]
         raise refusals.no_candidate(ask.name, error, runtime.guard.earliest_s(waiting)) from error
+
+
+def detour(runtime: Runtime, ask: Ask, decision: Decision, kind: ErrorKind) -> list[Deployment]:
+    """The deployments that the route has for this kind of error and that can take the request, in order: within every
+    limit of the route and the request, and of the models that the caller's key allows.
+    """
+    if decision.route is None or not ask.preferences.allow_fallbacks:
+        return []
+    found: list[Deployment] = []
+    preferences = replace(ask.preferences, models=())
+    for name in runtime.detours.get((decision.route, kind), ()):
+        with suppress(NoCandidateError):
+            other = replace(ask, name=name, preferences=preferences)
+            found += runtime.router.decide_within(other, (decision.asked, decision.route)).candidates
+    return found
+
+
+def _for_larger(runtime: Runtime, ask: Ask) -> Decision | None:
+    """A decision for the models that the route keeps for what is too long for its own; None where they do not fit."""
+    nobody = Decision(ask.name, "ordered", (), route=ask.name, summary=summarise("ordered", route=ask.name))
+    found = detour(runtime, ask, nobody, ErrorKind.CONTEXT_LENGTH)
+    return replace(nobody, candidates=tuple(found), application=ask.application()) if found else None
 
 
 def _max_cost_nusd(text: bytes) -> int:

@@ -29,7 +29,7 @@ from policies.breaker import BreakerSettings
 from policies.retry import Retries, RetryBudget, RetryRules
 from policies.timeouts import Timeouts
 from providers import pricing, registry
-from providers.base import ProviderOptions, Target
+from providers.base import ErrorKind, ProviderOptions, Target
 from providers.pricing import Price
 from providers.transport import HttpTransport, Transport
 from routing.affinity import AffinityBook
@@ -74,9 +74,9 @@ class Assembler:
         self._now = now
         rng = rng if rng is not None else random.Random()  # noqa: S311 - load spreading, not a secret
         self.world = World(rng, LatencyBook(clock), AffinityBook(clock))
+        self.retry_budgets: dict[str, RetryBudget] = {}
         self.spending = SpendingBook()
         self.world.spending = self.spending
-        self.retry_budgets: dict[str, RetryBudget] = {}
         self.world.availability = self.guard = Guard(clock=clock, chance=rng.random)
         self.router_files = RouterFiles(folder)
         self.feedback = FeedbackKeeper(folder, clock)
@@ -124,6 +124,7 @@ class Assembler:
             max_body_bytes=self._settings.max_body_bytes,
             route_timeouts=_route_timeouts(config, upstreams),
             retries=_retries(config, self.retry_budgets),
+            detours=_detours(config),
             feedback=self.feedback.book(config.feedback),
             guard=self.guard,
             notices=(
@@ -262,6 +263,17 @@ def _retries(config: Config, budgets: dict[str, RetryBudget]) -> Retries:
         if route.retry is not None
     }
     return Retries(usual, of_routes, budgets)
+
+
+def _detours(config: Config) -> dict[tuple[str, ErrorKind], tuple[str, ...]]:
+    """The models that routes have for one kind of error; empty where no route has any."""
+    detours = {}
+    for name, route in config.routes.items():
+        if route.context_window_fallbacks:
+            detours[(name, ErrorKind.CONTEXT_LENGTH)] = route.context_window_fallbacks
+        if route.content_filter_fallbacks:
+            detours[(name, ErrorKind.CONTENT_FILTER)] = route.content_filter_fallbacks
+    return detours
 
 
 def _connect(inputs: Inputs) -> Upstream:

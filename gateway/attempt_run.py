@@ -7,11 +7,13 @@ from typing import Protocol
 
 import orjson
 
-from gateway.runtime import Runtime, Upstream
+from gateway.runtime import Runtime
+from gateway.walk import Detour
+from policies.breaker import BreakerVerdict
 from policies.outcome import Attempt, Outcome
 from policies.retry import Retry
 from policies.timeouts import Watchdog
-from policies.verdicts import VERDICTS
+from policies.verdicts import VERDICTS, breaker_verdict
 from providers.base import Cause, ErrorKind, ProviderError, Reply, Request, StreamDecoder, Usage
 from providers.tokens import estimate, estimate_prompt
 from providers.transport import Exchange
@@ -57,7 +59,8 @@ class Limits:
     """What the request may take: when it has to be over (loop time), the seconds given for it, and upstream calls.
 
     `retry` says what an extra call needs. With `require_parameters` a candidate that cannot carry every parameter of
-    the request is passed over.
+    the request is passed over. `is_shortened`: the caller has less time than is usual. `detour` finds the models that
+    the route has for one kind of error.
     """
 
     total_at: float
@@ -65,6 +68,8 @@ class Limits:
     max_attempts: int
     require_parameters: bool = False
     retry: Retry = field(default_factory=Retry)
+    is_shortened: bool = False
+    detour: Detour | None = None
 
 
 class AttemptRun:
@@ -73,15 +78,18 @@ class AttemptRun:
     __slots__ = (
         "_clock",
         "_first_s",
+        "_guard",
         "_idle_s",
         "_is_sent",
         "_latency",
+        "_limits",
         "_loop",
         "_outcome",
         "_record",
         "_request",
         "_sink",
         "_target",
+        "_ticket",
         "_upstream",
         "_watchdog",
     )
@@ -91,30 +99,46 @@ class AttemptRun:
         runtime: Runtime,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
-        upstream: Upstream,
-        first_s: float,
-        idle_s: float,
         deployment: Deployment,
         outcome: Outcome,
         sink: Sink,
+        limits: Limits,
+        ticket: int,
+        *,
+        is_last: bool,
     ) -> None:
+        upstream = runtime.upstreams[deployment.provider]
+        timeouts, route = upstream.timeouts, outcome.decision.route
+        if route is not None:
+            timeouts = runtime.timeouts_of(route, deployment.provider)
+        request = outcome.request
+        first_s = timeouts.ttft_s
+        if not request.stream:
+            # Such an answer has no first content to wait for: it comes when all of it is generated. While another
+            # candidate remains it may take half of what is left, so that there is time for that one.
+            left_s = limits.total_at - loop.time()
+            first_s = left_s if is_last else max(first_s, left_s / 2)
         self._loop = loop
         self._clock = clock
         self._upstream = upstream
         self._first_s = first_s
-        self._idle_s = idle_s
+        self._idle_s = timeouts.idle_s
         self._target = deployment.target
         self._outcome = outcome
-        self._request = outcome.request
+        self._request = request
         self._sink = sink
+        self._limits = limits
+        self._guard = runtime.guard
+        self._ticket = ticket
         self._latency = runtime.router.world.latency
         self._is_sent = False
-        self._record = Attempt(deployment, self._clock())
+        self._record = Attempt(deployment, clock())
         outcome.attempts.append(self._record)
 
-    async def attempt(self, limits: Limits, *, fresh: bool = False) -> None:
+    async def attempt(self, *, fresh: bool = False) -> None:
         """Send, receive, record. Raises ProviderError before the commit point, InterruptedStreamError after it."""
         record, outcome, upstream = self._record, self._outcome, self._upstream
+        limits = self._limits
         try:
             call = upstream.provider.call(self._request, self._target)
             outcome.dropped = call.dropped
@@ -129,18 +153,24 @@ class AttemptRun:
             with watchdog:
                 async with upstream.transport.open(call, fresh=fresh) as exchange:
                     record.status = exchange.status
-                    if not 200 <= exchange.status < 300:
-                        body = await exchange.read(MAX_ERROR_BYTES)
-                        raise upstream.provider.error(exchange.status, exchange.headers, body)
-                    if self._request.stream:
-                        await self._stream(exchange)
-                    else:
-                        await self._whole(exchange)
+                    try:
+                        if not 200 <= exchange.status < 300:
+                            body = await exchange.read(MAX_ERROR_BYTES)
+                            raise upstream.provider.error(exchange.status, exchange.headers, body)
+                        if self._request.stream:
+                            await self._stream(exchange)
+                        else:
+                            await self._whole(exchange)
+                    except ProviderError as error:
+                        # Before the connection is given back: whoever leaves meanwhile must not undo the verdict.
+                        self._judge(error, exchange)
+                        raise
         except ProviderError as error:
             if record.is_complete:
                 return  # the answer is whole; how its connection ended afterwards is of no interest
             record.kind, record.cause, record.message = error.kind, error.cause, error.message
             record.retry_after_s = error.retry_after_s
+            self._judge(error)
             if outcome.answered_by is record:
                 raise InterruptedStreamError(error) from None
             raise
@@ -149,6 +179,8 @@ class AttemptRun:
                 record.ended = self._clock()
             outcome.upstream_s += record.ended - record.started
             self._settle()
+            if self._ticket:
+                self._guard.release(record.deployment, self._ticket)
 
     async def _whole(self, exchange: Exchange) -> None:
         body = await exchange.read(MAX_REPLY_BYTES)
@@ -158,6 +190,14 @@ class AttemptRun:
         reply = self._upstream.provider.reply(self._request, self._target, body)
         record.usage = reply.usage or _counted(self._request, reply)
         record.is_complete = True
+        self._guard.record(
+            record.deployment,
+            BreakerVerdict.OK,
+            ticket=self._ticket,
+            duration_s=record.ttft_s,
+            headers=None if self._guard.is_calm and not getattr(exchange, "is_tight", True) else exchange.headers,
+        )
+        self._ticket = 0
         outcome.reply = reply
         outcome.finish_reason = reply.finish_reason
         outcome.answered_by = record
@@ -185,6 +225,14 @@ class AttemptRun:
             if decoder.error is not None:
                 raise decoder.error
             record.is_complete = True
+            self._guard.record(
+                record.deployment,
+                BreakerVerdict.OK,
+                ticket=self._ticket,
+                duration_s=record.ttft_s,
+                headers=None if self._guard.is_calm and not getattr(exchange, "is_tight", True) else exchange.headers,
+            )
+            self._ticket = 0
             if not is_over:
                 self._sink.end()
                 self._watchdog.limit(Cause.IDLE, _AFTER_DONE_S)
@@ -224,6 +272,26 @@ class AttemptRun:
         await waiting
         self._watchdog.touch()
 
+    def _judge(self, error: ProviderError, exchange: Exchange | None = None) -> None:
+        """Tell the breaker what failed, once."""
+        record, ticket = self._record, self._ticket
+        if not ticket or record.is_complete:
+            return
+        self._ticket = 0
+        taken_s = self._clock() - record.started
+        # An answer that comes may take longer than there is time, and a caller may have less than is usual.
+        is_own_time = (
+            not self._limits.is_shortened and record.ttft_s is None and taken_s >= self._upstream.timeouts.ttft_s
+        )
+        self._guard.record(
+            record.deployment,
+            breaker_verdict(error, is_own_time=is_own_time),
+            ticket=ticket,
+            duration_s=taken_s,
+            retry_after_s=error.retry_after_s,
+            headers=None if exchange is None else exchange.headers,
+        )
+
     def _settle(self) -> None:
         """What the attempt used and cost, also when cut short: synchronous, so that no cancellation can skip it."""
         record = self._record
@@ -243,7 +311,7 @@ class AttemptRun:
             is_ok = False if VERDICTS[record.kind].blames else None
         ttft_s = tpot_s = None
         if record.is_complete and record.usage is not None:
-            tokens = record.usage.completion_tokens
+            tokens = record.usage.output + record.usage.reasoning
             if self._request.stream and record.ttft_s is not None:
                 ttft_s = record.ttft_s
             taken_s = record.ended - record.started - (ttft_s or 0.0)

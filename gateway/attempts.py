@@ -13,7 +13,7 @@ from gateway.walk import Step, Walk
 from policies.outcome import Outcome
 from policies.retry import CAP_TOKENS
 from providers.base import Cause, ErrorKind, ProviderError
-from routing.decision import Decision
+from routing.decision import Decision, Deployment
 
 
 class AttemptEngine:
@@ -33,51 +33,73 @@ class AttemptEngine:
         if not candidates:
             raise ProviderError(ErrorKind.LOCAL, "No candidate is available for this model.", cause=Cause.UNSUPPORTED)
         deployment, is_last = candidates[0], len(candidates) == 1 or limits.max_attempts == 1
+        guard, budget = self._runtime.guard, limits.retry.budget
         walk: Walk | None = None
+        error: ProviderError | None = None
         is_fresh = False
         while True:
-            upstream = self._runtime.upstreams[deployment.provider]
-            timeouts = upstream.timeouts
-            if decision.route is not None:
-                timeouts = self._runtime.timeouts_of(decision.route, deployment.provider)
-            first_s = timeouts.ttft_s
-            if not outcome.request.stream:
-                first_s = self._whole_s(limits, first_s, is_last=is_last)
-            run = AttemptRun(
-                self._runtime, self._loop, self._clock, upstream, first_s, timeouts.idle_s, deployment, outcome, sink
-            )
-            try:
-                await run.attempt(limits, fresh=is_fresh)
-            except ProviderError as error:
-                if walk is None:
-                    walk = self._walk(decision, outcome, limits)
-                step = walk.after(deployment, error, self._loop.time(), limits.total_at)
-                await self._wait(step, outcome)
-                deployment, is_fresh, is_last = step.deployment, step.is_fresh, step.is_last
-                continue
-            budget = limits.retry.budget
-            if budget.tokens < CAP_TOKENS:
-                budget.earn(limits.retry.rules.budget_ratio)
-            return
+            ticket = guard.admit(deployment)
+            if ticket:
+                run = AttemptRun(
+                    self._runtime,
+                    self._loop,
+                    self._clock,
+                    deployment,
+                    outcome,
+                    sink,
+                    limits,
+                    ticket,
+                    is_last=is_last,
+                )
+                try:
+                    await run.attempt(fresh=is_fresh)
+                except ProviderError as failed:
+                    error = failed
+                else:
+                    if budget.tokens < CAP_TOKENS:
+                        budget.tokens += limits.retry.rules.budget_ratio  # at most a part above the cap
+                    return
+            walk = walk or self._walk(decision, outcome, limits)
+            step = self._step(walk, deployment, error if ticket else None, limits)
+            if step is None:
+                raise error or self._nobody(decision)
+            if step.wait_s > 0:
+                await self._wait(step.wait_s, outcome)
+            deployment, is_fresh, is_last = step.deployment, step.is_fresh, step.is_last
 
     def _walk(self, decision: Decision, outcome: Outcome, limits: Limits) -> Walk:
-        rng = self._runtime.router.world.rng
-        return Walk(decision.candidates[1:], limits.max_attempts, limits.retry, outcome, rng)
+        return Walk(
+            decision.candidates[1:],
+            limits.max_attempts,
+            limits.retry,
+            outcome,
+            self._runtime.router.world.rng,
+            ready_in=self._ready_in,
+            detour=limits.detour,
+        )
 
-    async def _wait(self, step: Step, outcome: Outcome) -> None:
+    def _step(self, walk: Walk, deployment: Deployment, error: ProviderError | None, limits: Limits) -> Step | None:
+        """What follows a failed call, or one that may not be made where `error` is None."""
+        now = self._loop.time()
+        if error is None:
+            return walk.instead(deployment, now, limits.total_at)
+        return walk.after(deployment, error, now, limits.total_at)
+
+    def _ready_in(self, deployment: Deployment) -> float:
+        return self._runtime.guard.earliest_s((deployment,)) or 0.0
+
+    def _nobody(self, decision: Decision) -> ProviderError:
+        """Since the decision was made every candidate was found to be failing, or asked for a pause."""
+        return ProviderError(
+            ErrorKind.OVERLOADED,
+            "Every provider of this model failed a moment ago, or asked for a pause.",
+            retry_after_s=self._runtime.guard.earliest_s(decision.candidates),
+        )
+
+    async def _wait(self, wait_s: float, outcome: Outcome) -> None:
         """The pause before a call that is repeated at the same deployment; no fault of the gateway's speed."""
-        if step.wait_s > 0:
-            began = self._clock()
-            try:
-                await asyncio.sleep(step.wait_s)
-            finally:
-                outcome.paused_s += self._clock() - began
-
-    def _whole_s(self, limits: Limits, ttft_s: float, *, is_last: bool) -> float:
-        """How long an attempt for a whole answer may take, in seconds.
-
-        Such an answer has no first content to wait for: it comes when all of it is generated. While another candidate
-        remains it may take half of what is left, so that there is time for that one; the last may take it all.
-        """
-        left = limits.total_at - self._loop.time()
-        return left if is_last else max(ttft_s, left / 2)
+        began = self._clock()
+        try:
+            await asyncio.sleep(wait_s)
+        finally:
+            outcome.paused_s += self._clock() - began

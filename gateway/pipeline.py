@@ -6,9 +6,10 @@ It knows nothing of HTTP: an endpoint gives it a Sink for streamed bytes, and co
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Literal
 
-from gateway.asking import NO_HEADERS, ask_of, decide, remember
+from gateway.asking import NO_HEADERS, ask_of, decide, detour, remember
 from gateway.attempt_run import InterruptedStreamError, Limits, Sink
 from gateway.attempts import AttemptEngine
 from gateway.explain import header_value
@@ -70,6 +71,8 @@ class Pipeline:
             outcome.explanation = header_value(self.runtime.router, ask, decision)
         limits = self._limits(decision, started, timeout_s)
         limits.require_parameters = ask.preferences.require_parameters
+        if self.runtime.detours and decision.route is not None:
+            limits.detour = partial(detour, self.runtime, ask, decision)
         try:
             await self._engine.run(decision, outcome, sink, limits)
         except ProviderError as error:
@@ -96,12 +99,13 @@ class Pipeline:
             provider = candidates[0].provider
             own = runtime.upstreams[provider].timeouts if route is None else runtime.timeouts_of(route, provider)
             total_s = own.total_s
-        if timeout_s is not None and timeout_s < total_s:
+        is_shortened = timeout_s is not None and timeout_s < total_s
+        if timeout_s is not None and is_shortened:
             total_s = timeout_s
         # What the body took to arrive counts as well; deadlines are kept by the loop's own clock.
         total_at = self._loop.time() + total_s - (self._clock() - started)
         retry = runtime.retries[route if route is not None else decision.asked]
-        return Limits(total_at, total_s, retry.rules.max_attempts, retry=retry)
+        return Limits(total_at, total_s, retry.rules.max_attempts, retry=retry, is_shortened=is_shortened)
 
     def _settle(self, outcome: Outcome, ask: Ask) -> None:
         """Close the books: synchronous, so that a cancellation cannot come between the facts and their record."""

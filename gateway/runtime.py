@@ -8,7 +8,7 @@ from gateway.availability import Guard
 from gateway.feedback.book import FeedbackBook
 from policies.retry import Retries
 from policies.timeouts import Timeouts
-from providers.base import Provider
+from providers.base import ErrorKind, Provider
 from providers.transport import Transport
 from routing.router import Router
 
@@ -52,6 +52,7 @@ class Runtime:
 
     `keys` maps the SHA-256 hex digest of a secret to its caller; empty means the gateway is open. `route_timeouts`
     is keyed by (route, provider), and has only routes with limits of their own; `retries` is by route, or model.
+    `detours` are the models of a route for one kind of error.
     `feedback` is None where none is kept.
     `guard` says what may be called now; it outlives the snapshot.
     """
@@ -65,6 +66,7 @@ class Runtime:
     notices: tuple[str, ...] = ()
     route_timeouts: Mapping[tuple[str, str], Timeouts] = field(default_factory=dict)
     retries: Retries = field(default_factory=Retries)
+    detours: Mapping[tuple[str, ErrorKind], tuple[str, ...]] = field(default_factory=dict)
     feedback: FeedbackBook | None = None
     guard: Guard = field(default_factory=Guard)
     overload: OverloadLimits = field(default_factory=OverloadLimits)

@@ -14,6 +14,8 @@ from policies.verdicts import VERDICTS, falls_back, may_repeat
 from providers.base import Cause, ErrorKind, ProviderError
 from routing.decision import Deployment
 
+# Timers may fire a little before the time by another clock.
+_CLOCKS_APART_S = 0.005
 # The models that a route has for one kind of error, as far as they can take the request.
 Detour = Callable[[ErrorKind], Iterable[Deployment]]
 
@@ -42,7 +44,10 @@ class _Failure:
 
 
 class Walk:
-    """The calls of one request after its first. `candidates` are those not asked yet, in order."""
+    """The calls of one request after its first. `candidates` are those not asked yet, in order.
+
+    `ready_in` gives the seconds for which a deployment may not be called.
+    """
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Walk:
         outcome: Outcome,
         rng: Random,
         *,
+        ready_in: Callable[[Deployment], float],
         detour: Detour | None = None,
     ) -> None:
         self._queue = deque(candidates)
@@ -60,12 +66,13 @@ class Walk:
         self._outcome = outcome
         self._rng = rng
         self._detour = detour
+        self._ready_in = ready_in
         self._failures: dict[Deployment, _Failure] = {}
         self._calls = 0
         self._is_fresh = False
 
-    def after(self, deployment: Deployment, error: ProviderError, now_s: float, until_s: float) -> Step:
-        """What follows `error` of `deployment`. Nothing is started at or after `until_s`. Raises `error` at the end.
+    def after(self, deployment: Deployment, error: ProviderError, now_s: float, until_s: float) -> Step | None:
+        """What follows `error` of `deployment`. Nothing is started at or after `until_s`. None: that was the end.
 
         A reused connection that dies before any byte says nothing about the provider: once more, at once, for free.
         """
@@ -80,21 +87,28 @@ class Walk:
             self._note(deployment, error, now_s)
         is_detour = self._turn_aside(error)
         if not (is_detour or falls_back(error)) or self._calls >= self._max_attempts:
-            raise error
+            return None
         step = self._next(now_s, until_s)
         if step is None:
-            raise error
+            return None
         is_free = not step.is_repeat and (not verdict.is_budgeted or error.cause is Cause.UNSUPPORTED)
         if not is_free and not self._retry.budget.take():
             self._outcome.is_budget_empty = True
-            raise error
+            return None
         return step
+
+    def instead(self, deployment: Deployment, now_s: float, until_s: float) -> Step | None:
+        """What comes in the place of a call that may not be made now; None where nothing is left."""
+        if deployment in self._failures:
+            self._failures[deployment].may_repeat = False
+        return self._next(now_s, until_s)
 
     def _note(self, deployment: Deployment, error: ProviderError, now_s: float) -> None:
         failure = self._failures.setdefault(deployment, _Failure())
         failure.times += 1
         failure.may_repeat = may_repeat(error)
-        failure.until_s = None if error.retry_after_s is None else now_s + error.retry_after_s
+        hint_s = error.retry_after_s
+        failure.until_s = None if hint_s is None else now_s + hint_s
 
     def _turn_aside(self, error: ProviderError) -> bool:
         """Take the models that the route has for this kind of error, if any."""
@@ -114,13 +128,19 @@ class Walk:
         for deployment, failure in self._failures.items():
             if not failure.may_repeat:
                 continue
-            hint_s = None if failure.until_s is None else failure.until_s - now_s
-            wait_s = self._retry.rules.pause_s(failure.times - 1, hint_s, self._rng)
+            wait_s = self._pause_s(deployment, failure, now_s)
             if wait_s is None or now_s + wait_s >= until_s:
                 continue
             if best is None or (failure.times, wait_s) < best[:2]:
                 best = (failure.times, wait_s, deployment)
         return None if best is None else Step(best[2], best[1], is_last=True, is_repeat=True)
+
+    def _pause_s(self, deployment: Deployment, failure: _Failure, now_s: float) -> float | None:
+        hint_s = None if failure.until_s is None else failure.until_s - now_s
+        blocked_s = self._ready_in(deployment)
+        if blocked_s > 0:
+            hint_s = max(blocked_s, hint_s or 0.0) + _CLOCKS_APART_S
+        return self._retry.rules.pause_s(failure.times - 1, hint_s, self._rng)
 
     def _is_last(self) -> bool:
         """Whether the call that is about to be made is the last to somebody new."""

@@ -11,7 +11,7 @@ from random import Random
 START_TOKENS = 10.0
 CAP_TOKENS = 20.0
 # A provider's hint is waited for up to here; with a longer one the caller waits, who may have better to do.
-LONGEST_HINT_S = 2.0
+LONGEST_HINT_S = 2.01  # two seconds, give or take what a clock is off
 _MOST_DOUBLINGS = 30
 
 
@@ -38,7 +38,7 @@ class RetryRules:
 
 @dataclass(slots=True)
 class RetryBudget:
-    """Tokens for extra calls. Whoever answers a request adds to `tokens` through `earn`."""
+    """Tokens for extra calls. Whoever answers a request adds to `tokens` while they are below the cap."""
 
     tokens: float = START_TOKENS
 
@@ -48,10 +48,6 @@ class RetryBudget:
             return False
         self.tokens -= 1
         return True
-
-    def earn(self, ratio: float) -> None:
-        """A request was answered."""
-        self.tokens = min(CAP_TOKENS, self.tokens + ratio)
 
 
 @dataclass(slots=True, frozen=True)

@@ -82,7 +82,8 @@ class Watchdog:
         if task is None:
             raise RuntimeError("a Watchdog needs a running task")
         self._task = task
-        self._arm(min(self.phase_at, self.total_at))
+        self._armed_at = min(self.phase_at, self.total_at)
+        self._timer = self._loop.call_at(self._armed_at, self._fire)
         return self
 
     def __exit__(

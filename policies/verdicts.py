@@ -5,6 +5,7 @@ Rows follow the error classes of docs/reference/errors.md; every behaviour test 
 
 from dataclasses import dataclass
 
+from policies.breaker import BreakerVerdict
 from providers.base import Cause, ErrorKind, ProviderError
 
 
@@ -17,6 +18,7 @@ class Verdict:
     answer. `status` and `error_type` are used otherwise, when no candidate is left. `blames`: it counts against the
     deployment when the next request chooses. `is_budgeted`: the call that follows it costs a token of the retry budget,
     and may go to the same deployment when nobody else is left. `has_detour`: a route may name models for this case.
+    `breaker` is what the deployment's breaker makes of it.
     """
 
     falls_back: bool
@@ -27,18 +29,29 @@ class Verdict:
     blames: bool = False
     is_budgeted: bool = False
     has_detour: bool = False
+    breaker: BreakerVerdict = BreakerVerdict.NEUTRAL
 
 
+_CALLERS = "invalid_request_error"
+_OURS = "upstream_error"
+
+# That a provider refuses a wrong request shows that it is alive.
 VERDICTS: dict[ErrorKind, Verdict] = {
-    ErrorKind.CALLER: Verdict(False, 400, "invalid_request_error", is_callers=True),
-    ErrorKind.CONTEXT_LENGTH: Verdict(False, 400, "invalid_request_error", is_callers=True, has_detour=True),
-    ErrorKind.CONTENT_FILTER: Verdict(False, 400, "invalid_request_error", is_callers=True, has_detour=True),
-    ErrorKind.THROTTLED: Verdict(True, 429, "rate_limit_error", blames=True, is_budgeted=True),
-    ErrorKind.MONEY: Verdict(True, 503, "upstream_error", blames=True),
-    ErrorKind.CREDENTIALS: Verdict(True, 502, "upstream_error", blames=True),
-    ErrorKind.OVERLOADED: Verdict(True, 503, "upstream_error", blames=True, is_budgeted=True),
-    ErrorKind.BROKEN: Verdict(True, 502, "upstream_error", blames=True, is_budgeted=True),
-    ErrorKind.STALE: Verdict(True, 502, "upstream_error", retries_fresh=True, is_budgeted=True),
+    ErrorKind.CALLER: Verdict(False, 400, _CALLERS, is_callers=True, breaker=BreakerVerdict.OK),
+    ErrorKind.CONTEXT_LENGTH: Verdict(
+        False, 400, _CALLERS, is_callers=True, has_detour=True, breaker=BreakerVerdict.OK
+    ),
+    ErrorKind.CONTENT_FILTER: Verdict(
+        False, 400, _CALLERS, is_callers=True, has_detour=True, breaker=BreakerVerdict.OK
+    ),
+    ErrorKind.THROTTLED: Verdict(
+        True, 429, "rate_limit_error", blames=True, is_budgeted=True, breaker=BreakerVerdict.THROTTLED
+    ),
+    ErrorKind.MONEY: Verdict(True, 503, _OURS, blames=True, breaker=BreakerVerdict.OPEN),
+    ErrorKind.CREDENTIALS: Verdict(True, 502, _OURS, blames=True, breaker=BreakerVerdict.OPEN),
+    ErrorKind.OVERLOADED: Verdict(True, 503, _OURS, blames=True, is_budgeted=True, breaker=BreakerVerdict.FAIL),
+    ErrorKind.BROKEN: Verdict(True, 502, _OURS, blames=True, is_budgeted=True, breaker=BreakerVerdict.FAIL),
+    ErrorKind.STALE: Verdict(True, 502, _OURS, retries_fresh=True, is_budgeted=True),
     ErrorKind.LOCAL: Verdict(False, 500, "internal_error"),
 }
 
@@ -65,3 +78,14 @@ def falls_back(error: ProviderError) -> bool:
 def may_repeat(error: ProviderError) -> bool:
     """Whether the same deployment may be asked once more, when nobody else is left."""
     return VERDICTS[error.kind].is_budgeted and error.cause not in _FINAL_CAUSES
+
+
+def breaker_verdict(error: ProviderError, *, is_own_time: bool = True) -> BreakerVerdict:
+    """What the breaker of the deployment is told.
+
+    A dialect that cannot say something was never asked. Where the request's time is over, the deployment is blamed for
+    it only with `is_own_time`: it had as long as it may take, and sent nothing.
+    """
+    if error.cause is Cause.UNSUPPORTED or (error.cause is Cause.TOTAL and not is_own_time):
+        return BreakerVerdict.NEUTRAL
+    return VERDICTS[error.kind].breaker

@@ -33,10 +33,15 @@ _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 # Written here and nowhere else: a second one would let two readers see two requests.
 _OWN_FIELDS = frozenset({"content-length", "host", "transfer-encoding", "upgrade"})
+# Digits of a number of tokens that a request might come up to.
+_TIGHT_DIGITS = 5
 
 
 class Exchange(Protocol):
-    """An answer whose head has arrived. `headers.get` takes lower-case names."""
+    """An answer whose head has arrived. `headers.get` takes lower-case names.
+
+    One that knows that no field tells of a rate limit that is nearly used up has `is_tight` False.
+    """
 
     status: int
 
@@ -112,6 +117,7 @@ class HttpExchange:
         "_inflater",
         "_origin",
         "_pool",
+        "is_tight",
         "status",
     )
 
@@ -126,6 +132,7 @@ class HttpExchange:
         self._headers: dict[str, str] | None = None
         self._inflater: Inflater | None = None
         self.status = 0
+        self.is_tight = False
 
     async def __aenter__(self) -> Self:
         connection = (None if self._fresh else self._pool.take(self._origin)) or await self._connected()
@@ -144,6 +151,10 @@ class HttpExchange:
         self._connection = connection
         self.status = connection.status
         self._fields = connection.headers
+        for name, value in self._fields.items():
+            # As in X-RateLimit-Remaining-Requests. To read all fields of every answer would cost more.
+            if b"emaining" in name and (value == b"0" or (b"okens" in name and len(value) <= _TIGHT_DIGITS)):
+                self.is_tight = True
         return self
 
     async def __aexit__(self, *_: object) -> None:

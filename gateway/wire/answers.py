@@ -80,10 +80,10 @@ def failure(outcome: Outcome, error: ProviderError) -> Refusal:
     if outcome.attempts:
         shown["attempts"] = [_attempt_view(attempt) for attempt in outcome.attempts]
     headers: Headers = []
-    retry_after_s = _retry_after(outcome)
+    retry_after_s = _retry_after(outcome, error)
     if retry_after_s is not None and status in (429, 503):
         headers.append((b"retry-after", b"%d" % retry_after_s))
-    if not (error.kind is ErrorKind.THROTTLED and headers):
+    if not (headers and (error.kind is ErrorKind.THROTTLED or not outcome.attempts)):
         # Every candidate was tried here, so a client's own retries would only multiply the load. A provider's own
         # Retry-After is the exception: waiting that long helps.
         headers.append(_SHOULD_NOT_RETRY)
@@ -116,7 +116,7 @@ _HINTS = {
 
 def _hint(outcome: Outcome, error: ProviderError) -> str:
     if not outcome.attempts:
-        return "Every provider of this model is off; GET /readyz says why."
+        return "GET /readyz says what stands against the providers of this model."
     return _HINTS.get(error.kind, "Try again later; 'attempts' lists what was tried.")
 
 
@@ -127,9 +127,11 @@ def _overhead_ms(outcome: Outcome, now: float) -> float:
     return max(0.0, added_s * 1000)
 
 
-def _retry_after(outcome: Outcome) -> int | None:
+def _retry_after(outcome: Outcome, error: ProviderError) -> int | None:
     # A deployment that was called again said so again, if it still wants to be left alone.
-    latest = {attempt.deployment.id: attempt.retry_after_s for attempt in outcome.attempts}
+    latest: dict[str, float | None] = {attempt.deployment.id: attempt.retry_after_s for attempt in outcome.attempts}
+    if not latest:
+        latest[""] = error.retry_after_s
     hints = [hint_s for hint_s in latest.values() if hint_s is not None]
     if not hints:
         return None

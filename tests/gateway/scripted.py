@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from gateway.availability import Guard
 from gateway.pipeline import Pipeline
 from gateway.runtime import Caller, Runtime, Upstream
 from gateway.telemetry.logs import Logger
@@ -254,6 +255,8 @@ class Stage:
         self.clock = clock or self.loop.time
         limits = timeouts or Timeouts(1, 10, 5, 60)
         self.world = World(Random(1), LatencyBook(self.clock), AffinityBook(self.clock))
+        self.guard = Guard(clock=self.loop.time, chance=Random(2).random)
+        self.world.availability = self.guard
         self.runtime = Runtime(
             version="1",
             router=Router({"m": self._plan(upstreams)}, {}, self.world),
@@ -264,6 +267,7 @@ class Stage:
             keys={},
             models={},
             retries=Retries(RetryRules(max_attempts)),
+            guard=self.guard,
             max_body_bytes=1000,
         )
         self.recorder = Recorder(self.metrics, Logger(self.log, "info"))

@@ -5,13 +5,16 @@ from random import Random
 
 import pytest
 
+from gateway.availability import Guard
 from gateway.runtime import Caller
+from gateway.wire.refusals import RefusedError
+from policies.breaker import BreakerState
 from policies.retry import CAP_TOKENS, START_TOKENS
 from policies.timeouts import Timeouts
 from policies.verdicts import VERDICTS, may_repeat
 from providers.base import Cause, ErrorKind, ProviderError
 from tests.fakes.virtual_time import run_virtual
-from tests.gateway.scripted import Answer, ScriptedTransport, Sink, Stage
+from tests.gateway.scripted import Answer, ScriptedExchange, ScriptedTransport, Sink, Stage
 
 GOOD = Answer([b"7,3,fine", None])
 
@@ -60,11 +63,11 @@ def test_repeats_go_round_and_wait_longer_each_time():
     async def work():
         waits = {2: [], 3: [], 4: [], 5: []}
         for seed in range(200):
-            scene = Stage({"a": ScriptedTransport(*[failing()] * 6)}, max_attempts=6)
+            scene = Stage({"a": ScriptedTransport(*[failing()] * 5)}, max_attempts=5)
             scene.world.rng.seed(seed)
             outcome = await scene.run()
             starts = [attempt.started for attempt in outcome.attempts]
-            assert len(starts) == 6
+            assert len(starts) == 5
             for number, seen in waits.items():
                 seen.append(starts[number - 1] - starts[number - 2])
         for number, seen in waits.items():
@@ -91,14 +94,14 @@ def test_after_everybody_failed_the_first_is_asked_again():
 def test_a_short_hint_is_waited_for():
     _, outcome = play({"a": [failing(ErrorKind.THROTTLED, 1.5), GOOD]})
     assert outcome.ending == "ok"
-    assert outcome.paused_s == pytest.approx(1.5)
+    assert outcome.paused_s == pytest.approx(1.5, abs=0.01)
 
 
 def test_the_candidate_that_is_ready_first_is_asked_again():
     hints = {"a": [failing(ErrorKind.THROTTLED, 2)], "b": [failing(ErrorKind.THROTTLED, 1), GOOD]}
     _, outcome = play(hints)
     assert outcome.answered_by.deployment.provider == "b"
-    assert outcome.paused_s == pytest.approx(1)
+    assert outcome.paused_s == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.parametrize(("hints", "expected"), [((30, 7.2), 8), ((2.5, 400), 3), ((400, 500), 120)])
@@ -153,7 +156,7 @@ def test_answers_earn_up_to_the_cap():
         assert budget.tokens == pytest.approx(START_TOKENS + 0.2)
         for _ in range(79):
             await scene.run()
-        assert budget.tokens == CAP_TOKENS
+        assert CAP_TOKENS <= budget.tokens < CAP_TOKENS + 0.2
 
     run_virtual(work())
 
@@ -182,16 +185,23 @@ def brownout(share, *, requests=1000, seed=7):
         answered, failed_s = 0, []
         for start in range(0, requests, 20):
             many = range(start, min(requests, start + 20))
-            outcomes = await asyncio.gather(*(_run(scene) for _ in many))
-            answered += sum(outcome.ending == "ok" for outcome in outcomes)
-            failed_s += [outcome.duration_s for outcome in outcomes if outcome.ending != "ok"]
+            taken = await asyncio.gather(*(_run(scene) for _ in many))
+            answered += sum(is_ok for is_ok, _ in taken)
+            failed_s += [taken_s for is_ok, taken_s in taken if not is_ok]
+            await asyncio.sleep(1)
         return answered, sum(transport.opened for transport in scene.transports.values()), failed_s
 
     return run_virtual(work())
 
 
-def _run(scene):
-    return scene.pipeline.run(scene.request(), Caller("tester"), Sink(), scene.clock())
+async def _run(scene):
+    """Whether one more request was answered, and its seconds."""
+    began = scene.clock()
+    try:
+        outcome = await scene.pipeline.run(scene.request(), Caller("tester"), Sink(), began)
+    except RefusedError:  # everybody is known to fail
+        return False, scene.clock() - began
+    return outcome.ending == "ok", outcome.duration_s
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -206,3 +216,118 @@ def test_a_full_outage_is_not_amplified_and_fails_fast():
     assert answered == 0
     assert attempts <= 1000 + START_TOKENS
     assert sorted(failed_s)[950] < 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_the_breaker_is_told_what_the_table_says(kind, stream):
+    verdict = VERDICTS[kind].breaker
+
+    async def work():
+        told = []
+        scene = Stage({"a": ScriptedTransport(*[failing(kind, 60)] * 2)}, max_attempts=1)
+        record = scene.guard.record
+        scene.guard.record = lambda *parts, **more: (told.append(parts[1]), record(*parts, **more))
+        outcome = await scene.run(stream=stream)
+        assert told == [verdict] * len(outcome.attempts)
+        state = scene.guard.states()["a/m"]
+        assert (state is BreakerState.OPEN) == (kind in (ErrorKind.MONEY, ErrorKind.CREDENTIALS))
+        return scene
+
+    run_virtual(work())
+
+
+def test_a_dead_primary_is_left_alone_and_nobody_notices():
+    async def work():
+        dead = ScriptedTransport(*[failing(ErrorKind.BROKEN)] * 300)
+        scene = Stage({"a": dead, "b": ScriptedTransport(*[GOOD] * 300)})
+        for _ in range(300):
+            outcome = await scene.run()
+            assert outcome.ending == "ok"
+            await asyncio.sleep(0.01)
+        assert dead.opened <= 5 * 2 + 3
+
+    run_virtual(work())
+
+
+def test_a_candidate_that_failed_meanwhile_is_passed_over():
+    """The decision was made before the breaker opened."""
+
+    async def work():
+        scene = Stage({"a": ScriptedTransport(), "b": ScriptedTransport(GOOD)})
+        first, second = scene.runtime.router.find("m").deployments()
+        scene.guard.admit = lambda deployment: 0 if deployment is first else Guard.admit(scene.guard, deployment)
+        outcome = await scene.run()
+        assert outcome.answered_by.deployment is second
+        assert [attempt.deployment for attempt in outcome.attempts] == [second]
+
+    run_virtual(work())
+
+
+def test_when_all_failed_meanwhile_the_caller_is_told_when_to_come_back():
+    async def work():
+        scene = Stage({"a": ScriptedTransport(), "b": ScriptedTransport()})
+        scene.guard.admit = lambda _: 0
+        scene.guard.earliest_s = lambda _: 6.2
+        outcome = await scene.run()
+        assert outcome.refusal.status == 503
+        assert outcome.refusal.headers == [(b"retry-after", b"7")]
+        assert outcome.attempts == []
+
+    run_virtual(work())
+
+
+PHASES = {"connecting": Answer(open_s=100), "a whole answer": Answer([b"7,3,"]), "a stream": Answer([b"text:one\n"])}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_client_that_leaves_says_nothing_of_the_provider(phase):
+    async def work():
+        scene = Stage({"a": ScriptedTransport(*[PHASES[phase]] * 30)})
+        for _ in range(30):
+            task = asyncio.ensure_future(
+                scene.pipeline.run(scene.request(stream=phase == "a stream"), Caller("tester"), Sink(), scene.clock())
+            )
+            await asyncio.sleep(0.5)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert scene.guard.is_calm
+        assert scene.guard._breakers["a/m"].pending == 0
+
+    run_virtual(work())
+
+
+def test_a_client_that_leaves_with_the_answer_does_not_take_the_verdict_with_it():
+    """The connection is still being given back when the client is gone."""
+
+    async def work():
+        scene = Stage({"a": ScriptedTransport(*[failing(ErrorKind.CREDENTIALS)] * 5)}, max_attempts=1)
+
+        class Slow(ScriptedExchange):
+            async def __aexit__(self, *_):
+                await super().__aexit__()
+                await asyncio.sleep(1)
+
+        transport = scene.transports["a"]
+        transport.open = lambda call, fresh=False: Slow(transport, transport._answers.pop(0))
+        task = asyncio.ensure_future(scene.run())
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert scene.guard.states()["a/m"] is BreakerState.OPEN
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize(("timeout_s", "state"), [(None, BreakerState.OPEN), (12, BreakerState.CLOSED)])
+def test_a_deadline_of_the_caller_is_no_fault_of_the_provider(timeout_s, state):
+    async def work():
+        scene = Stage({"a": ScriptedTransport(*[Answer(open_s=1000)] * 5)})
+        for _ in range(5):
+            outcome = await scene.run(timeout_s=timeout_s)
+            assert outcome.refusal.status == 504
+        assert scene.guard.states()["a/m"] is state
+
+    run_virtual(work())
