@@ -13,7 +13,6 @@ def _policy(name: str) -> Callable[[Config], bool]:
 
 # Path of the section, and whether the file makes use of it.
 _SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = (
-    (("policies", "breaker"), _policy("breaker")),
     (("policies", "hedge"), lambda config: config.policies.hedge.enabled),
     (
         ("policies", "cache"),

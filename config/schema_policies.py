@@ -41,6 +41,11 @@ class BreakerConfig(Section):
     half_open_probes: PositiveInt = Field(
         default=1, description="Calls let through at once while the breaker is half open."
     )
+    slow_s: PositiveSeconds | None = Field(
+        default=None,
+        description="Seconds to the first content (of a whole answer: to its end) above which a call counts as failed "
+        "in the error rate; left out, time does not count.",
+    )
 
 
 class HedgeConfig(Section):
