@@ -16,7 +16,7 @@ DIALECTS = ("openai", "anthropic", "gemini")
 CONNECT_S = 0.4
 TTFT_S = 0.6
 IDLE_S = 0.5
-TOTAL_S = 4.0
+TOTAL_S = 3.0
 PROMPT = "alpha beta gamma delta epsilon"
 WHOLE_TEXT = f"You said: {PROMPT}"
 # The fake provider streams seven characters at a time: behind these bytes an event is torn, the one before it is whole.

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.promptness import typical
 from tests.fakes.script import error, silent
-from tests.faults.setup import check_answered, check_failed, timed
+from tests.faults.setup import TOTAL_S, check_answered, check_failed, timed
 
 pytestmark = pytest.mark.e2e
 only = pytest.mark.parametrize
@@ -104,7 +104,7 @@ def test_row_18_brownout(gateway, upstream, lane):
 @only("own_limit", ["caller", "configured"])
 def test_row_19_all_silent(gateway, upstream, lane, stream, own_limit):
     """An error by the deadline, and no call is left behind."""
-    limit_s = 1.0 if own_limit == "caller" else 4.0
+    limit_s = 1.0 if own_limit == "caller" else TOTAL_S
     headers = {"x-signalbox-timeout-ms": "1000"} if own_limit == "caller" else {}
 
     def once():

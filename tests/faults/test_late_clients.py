@@ -1,0 +1,101 @@
+"""Row 22: clients that begin a request and do not finish it."""
+
+import contextlib
+import select
+import socket
+import threading
+import time
+
+import pytest
+
+from tests.fakes.gateway import Gateway
+from tests.fakes.http import connect
+from tests.fakes.promptness import typical
+from tests.faults.setup import WHOLE_TEXT, matrix_config, request_bytes, timed
+
+pytestmark = pytest.mark.e2e
+LIMIT_S = 1.0
+EACH = 25
+REQUEST = request_bytes("good", stream=False)
+HEAD_SIZE = REQUEST.index(b"\r\n\r\n") + 4
+# What is sent at once, and what then drips, a byte at a time.
+BEGINNINGS = {
+    "silent": (b"", b""),
+    "half a head": (REQUEST[:40], b""),
+    "a slow head": (REQUEST[:10], REQUEST[10:HEAD_SIZE]),
+    "half a body": (REQUEST[:-20], b""),
+    "a slow body": (REQUEST[:HEAD_SIZE], REQUEST[HEAD_SIZE:]),
+}
+# The program with other limits: those of the product are longer than a test may take.
+PROGRAM = f"""
+import gateway.api.exchange, gateway.connection
+for module, name in ((gateway.connection, "_HEAD_S"), (gateway.api.exchange, "_BODY_S")):
+    assert hasattr(module, name)
+    setattr(module, name, {LIMIT_S})
+from gateway.cli.main import main
+main()
+"""
+
+
+@pytest.fixture
+def impatient(upstream, tmp_path, monkeypatch):
+    program = tmp_path / "impatient.py"
+    program.write_text(PROGRAM)
+    monkeypatch.setattr("tests.fakes.gateway.PROGRAM", program)
+    url = upstream.base_url
+    config = matrix_config(url, url, url, url)
+    with Gateway(config | {"models": {"good": config["models"]["good"]}, "routes": {}}) as gateway:
+        yield gateway
+
+
+def drip(sockets: dict[socket.socket, bytes], is_over: threading.Event) -> None:
+    """Send a byte of each rest every now and then: no limit may begin anew with it."""
+    position = 0
+    while not is_over.wait(0.1):
+        for sock, rest in sockets.items():
+            with contextlib.suppress(OSError):  # closed, as it has to be
+                sock.send(rest[position : position + 1])
+        position += 1
+
+
+def test_row_22_slowloris(impatient, upstream):
+    began = time.monotonic()
+    late = {connect(impatient.root_url): name for name in BEGINNINGS for _ in range(EACH)}
+    for sock, name in late.items():
+        sock.sendall(BEGINNINGS[name][0])
+    is_over = threading.Event()
+    dripping = {sock: rest for sock, name in late.items() if (rest := BEGINNINGS[name][1])}
+    dripper = threading.Thread(target=drip, args=(dripping, is_over))
+    dripper.start()
+    try:
+        assert typical(lambda: timed(impatient, "good", stream=True)[1], 0.5) < 0.5, "others are served"
+        answers = {name: [] for name in BEGINNINGS}
+        while late:
+            assert time.monotonic() - began < LIMIT_S + 15, f"{len(late)} are still open"
+            for sock in select.select(list(late), [], [], 1)[0]:
+                answers[late.pop(sock)].append(_last_words(sock))
+    finally:
+        is_over.set()
+        dripper.join()
+        for sock in (*late, *dripping):
+            sock.close()
+    assert answers["silent"] == [b""] * EACH
+    for name in set(BEGINNINGS) - {"silent"}:
+        # A byte that comes after the end turns it into a reset, which may overtake the answer.
+        told = [answer for answer in answers[name] if answer]
+        assert all(answer.startswith(b"HTTP/1.1 408") for answer in told), name
+        assert told or name.startswith("a slow"), name
+    impatient.wait_metric("signalbox_refusals_total", 4 * EACH, reason="request_timeout")
+    answer, _ = timed(impatient, "good", stream=False)
+    assert answer.text == WHOLE_TEXT
+
+
+def _last_words(sock: socket.socket) -> bytes:
+    received = b""
+    try:
+        while data := sock.recv(65536):
+            received += data
+    except ConnectionError:
+        pass
+    sock.close()
+    return received
