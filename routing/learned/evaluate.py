@@ -14,6 +14,8 @@ _BINS = 10
 # Prices of quality, from "only cost counts" to "only quality counts".
 _SWEEP = 400
 _LEAST_GAP = 0.05
+# Rows that grade both models of a pair, from which on the others are left out.
+_LEAST_BOTH = 20
 
 
 @dataclass(slots=True, frozen=True)
@@ -36,9 +38,12 @@ def pairs(scores: Floats) -> list[tuple[int, int]]:
 
 
 def pair_figures(order: ArrayLike, strong: ArrayLike, weak: ArrayLike) -> PairFigures:
-    """`order` [N] is high where the stronger model should answer. Equal values are taken in one go, in proportion."""
+    """`order` [N] is high where the stronger model should answer. Equal values are taken in one go, in proportion.
+
+    Rows that grade both models count where there are enough of them, else those that grade one: see `_gains`.
+    """
     wanted = np.asarray(order, np.float64)
-    gain = np.asarray(strong, np.float64) - np.asarray(weak, np.float64)
+    gain = _gains(np.asarray(strong, np.float64), np.asarray(weak, np.float64))
     graded = ~np.isnan(gain)
     wanted, gain = wanted[graded], gain[graded]
     total = gain.sum()
@@ -49,6 +54,28 @@ def pair_figures(order: ArrayLike, strong: ArrayLike, weak: ArrayLike) -> PairFi
     closed = np.concatenate(([0.0], np.cumsum(np.bincount(group, gain)) / total))
     area = float(((closed[1:] + closed[:-1]) / 2 * np.diff(share)).sum())
     return PairFigures(area, _reaches(share, closed, 0.5), _reaches(share, closed, 0.8))
+
+
+def _gains(strong: Floats, weak: Floats) -> Floats:
+    """What the stronger model gains on each row, [N].
+
+    Traffic has one answer to each request. Where which model answered did not depend on the request, as in a weighted
+    route, a row stands for those that the other model got: its distance from its model's mean, over the share of rows
+    that model has (the doubly robust estimate of Dudik, Langford and Li 2011 with constant models). Single rows are
+    noise, their sums are not.
+    """
+    gain = strong - weak
+    if (~np.isnan(gain)).sum() >= _LEAST_BOTH:
+        return gain
+    by_strong, by_weak = ~np.isnan(strong), ~np.isnan(weak)
+    rows = int((by_strong | by_weak).sum())
+    if not by_strong.any() or not by_weak.any():
+        return gain
+    means = strong[by_strong].mean(), weak[by_weak].mean()
+    ahead = np.where(by_strong, (np.nan_to_num(strong) - means[0]) * (rows / by_strong.sum()), 0.0)
+    behind = np.where(by_weak, (np.nan_to_num(weak) - means[1]) * (rows / by_weak.sum()), 0.0)
+    found: Floats = np.where(by_strong | by_weak, means[0] - means[1] + ahead - behind, np.nan)
+    return found
 
 
 def mean_pair_figures(quality: Floats, scores: Floats) -> PairFigures:
@@ -106,4 +133,6 @@ def _mean(found: list[PairFigures]) -> PairFigures:
     if not found:
         return PairFigures(np.nan, np.nan, np.nan)
     values = np.array([(one.apgr, one.cpt50, one.cpt80) for one in found])
-    return PairFigures(*(float(value) for value in np.nanmean(values, 0)))
+    known = ~np.isnan(values)
+    means = np.where(known.any(0), np.nansum(values, 0) / np.maximum(1, known.sum(0)), np.nan)
+    return PairFigures(*map(float, means))

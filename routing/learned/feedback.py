@@ -4,7 +4,7 @@
 Not every row has to grade every model; what is missing is NaN.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from routing.features import Features, extract
 
 Floats = NDArray[np.float64]
+
+# Labels that nobody gave: an answer's format was kept or not, a question was asked again.
+WEAK_SHARE = 0.3
+_NO_MEAN = 0.5
 
 
 class FeedbackError(Exception):
@@ -70,13 +74,16 @@ def parse(lines: Iterable[bytes]) -> Examples:
 
 
 def assemble(rows: Sequence[Mapping[str, Any]]) -> Examples:
-    """The examples of rows that are already checked."""
+    """The examples of rows that are already checked.
+
+    A weak label is a hint: it moves its model's score by `WEAK_SHARE` of the way from the mean of what was graded.
+    """
     models = tuple(sorted({name for row in rows for name in row["scores"]}))
     features = [extract(_body(row)) for row in rows]
     return Examples(
         models,
         features,
-        _matrix(rows, "scores", models),
+        _without_haste(_matrix(rows, "scores", models), _weak(rows, models)),
         _matrix(rows, "costs", models),
         _matrix(rows, "latency_s", models),
         [row.get("application") for row in rows],
@@ -93,6 +100,20 @@ def _matrix(rows: Sequence[Mapping[str, Any]], field: str, models: Sequence[str]
     return np.array([[(row.get(field) or nothing).get(name, np.nan) for name in models] for row in rows], np.float64)
 
 
+def _weak(rows: Sequence[Mapping[str, Any]], models: Sequence[str]) -> NDArray[np.bool_]:
+    nothing: Sequence[str] = ()
+    return np.array([[name in (row.get("weak") or nothing) for name in models] for row in rows], np.bool_)
+
+
+def _without_haste(scores: Floats, is_weak: NDArray[np.bool_]) -> Floats:
+    for column in np.flatnonzero(is_weak.any(0)):
+        own, weak = scores[:, column], is_weak[:, column]
+        graded = own[~weak & ~np.isnan(own)]
+        mean = graded.mean() if len(graded) else _NO_MEAN
+        own[weak] = mean + WEAK_SHARE * (own[weak] - mean)
+    return scores
+
+
 def _row(number: int, line: bytes) -> Mapping[str, Any]:
     def wrong(what: str) -> FeedbackError:
         return FeedbackError(f"line {number}: {what}")
@@ -107,17 +128,26 @@ def _row(number: int, line: bytes) -> Mapping[str, Any]:
         raise wrong("it needs 'prompt' (text) or 'messages' (a list)")
     if not isinstance(row.get("scores"), dict) or not row["scores"]:
         raise wrong("it needs 'scores', an object of model names and numbers from 0 to 1")
+    _check_numbers(row, wrong)
+    for field in ("application", "request_id"):
+        if not isinstance(row.get(field), str | None):
+            raise wrong(f"'{field}' is not text")
+    _check_weak(row.get("weak"), wrong)
+    return row
+
+
+def _check_numbers(row: Mapping[str, Any], wrong: Callable[[str], FeedbackError]) -> None:
     for field, most in (("scores", 1.0), ("costs", np.inf), ("latency_s", np.inf)):
         for name, value in _numbers(row.get(field), field, wrong):
             if not isfinite(value) or not 0.0 <= value <= most:
                 raise wrong(
                     f"'{field}' of {name!r} is {value}, which is not {'from 0 to 1' if most == 1.0 else 'from 0 up'}"
                 )
-    if not isinstance(row.get("application"), str | None):
-        raise wrong("'application' is not text")
-    if not isinstance(row.get("request_id"), str | None):
-        raise wrong("'request_id' is not text")
-    return row
+
+
+def _check_weak(weak: object, wrong: Callable[[str], FeedbackError]) -> None:
+    if weak is not None and not (isinstance(weak, list) and all(isinstance(name, str) for name in weak)):
+        raise wrong("'weak' is not a list of model names")
 
 
 def _numbers(values: object, field: str, wrong: Any) -> Iterable[tuple[str, float]]:

@@ -1,5 +1,6 @@
 """The trained router end to end on rows made up here: it learns what can be learned, and its file holds."""
 
+import json
 from dataclasses import replace
 from random import Random
 
@@ -190,6 +191,17 @@ def test_the_last_word_about_a_request_counts() -> None:
     assert parse(lines).scores.tolist() == [[1.0], [0.5], [0.5]]
 
 
+def test_a_weak_label_is_a_hint() -> None:
+    lines = [
+        b'{"prompt": "a", "scores": {"x": 0.8, "y": 1.0}}',
+        b'{"prompt": "b", "scores": {"x": 0.6}}',
+        b'{"prompt": "c", "scores": {"x": 0.0, "y": 0.0}, "weak": ["x", "y"]}',
+    ]
+    scores = parse(lines).scores
+    assert scores[2].tolist() == pytest.approx([0.49, 0.7])
+    assert scores[0].tolist() == [0.8, 1.0]
+
+
 def test_every_cut_and_every_changed_byte_is_noticed(model: RouterModel) -> None:
     data = dump(model)
     rng = Random(5)
@@ -231,3 +243,32 @@ def test_arrays_that_would_be_read_out_of_bounds_are_refused(model: RouterModel,
 def test_features_this_version_does_not_have(model: RouterModel) -> None:
     with pytest.raises(ModelFileError, match="train again"):
         Predictor(replace(model, features=("astrology", *model.features[1:])))
+
+
+def test_answers_of_one_model_each_tell_what_both_would() -> None:
+    rng = np.random.default_rng(5)
+    order = rng.random(20_000)
+    strong = (rng.random(20_000) < 0.9).astype(float)
+    weak = (rng.random(20_000) < 0.9 - 0.6 * order).astype(float)
+    both = pair_figures(order, strong, weak)
+    is_strong = rng.random(20_000) < 0.3
+    one_each = pair_figures(order, np.where(is_strong, strong, np.nan), np.where(is_strong, np.nan, weak))
+    assert both.apgr > 0.6
+    assert one_each.apgr == pytest.approx(both.apgr, abs=0.03)
+    assert one_each.cpt50 == pytest.approx(both.cpt50, abs=0.04)
+    backwards = pair_figures(-order, np.where(is_strong, strong, np.nan), np.where(is_strong, np.nan, weak))
+    assert backwards.apgr < 0.45
+
+
+def test_a_router_is_trained_on_traffic_that_has_one_answer_each() -> None:
+    rng = np.random.default_rng(3)
+    lines = []
+    for number in range(400):
+        is_hard = bool(rng.random() < 0.5)
+        text = "prove the lemma, because it must hold" if is_hard else "say hello"
+        model = "big" if rng.random() < 0.5 else "small"
+        score = float(model == "big" or not is_hard)
+        lines.append(json.dumps({"prompt": f"{text} {number}", "scores": {model: score}}).encode())
+    report = cross_validate(parse(lines))
+    assert report.figures["learned"].apgr > 0.65
+    assert report.figures["random"].apgr == pytest.approx(0.5, abs=0.01)
