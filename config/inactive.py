@@ -7,10 +7,6 @@ from config.findings import Finding, Path, dotted
 from config.schema import Config
 
 
-def _policy(name: str) -> Callable[[Config], bool]:
-    return lambda config: name in config.policies.model_fields_set
-
-
 # Path of the section, and whether the file makes use of it.
 _SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = (
     (("policies", "hedge"), lambda config: config.policies.hedge.enabled),
