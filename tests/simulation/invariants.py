@@ -85,9 +85,7 @@ def _budget_of(outcome: Outcome) -> str:
 
 def _is_paid(before: Attempt, after: Attempt) -> bool:
     """Whether the second of two calls in a row took a token."""
-    if before.kind is None or before.cause is Cause.UNSUPPORTED:
-        return False
-    if before.kind is ErrorKind.STALE and after.deployment is before.deployment:
+    if before.kind is None or before.cause is Cause.UNSUPPORTED or before.kind is ErrorKind.STALE:
         return False
     return VERDICTS[before.kind].is_budgeted
 
@@ -98,6 +96,7 @@ def _of_request(played: Played, client: Client) -> Iterator[str]:
     is_gone = client.left_s is not None or client.is_cut
     yield from client.misuses
     yield from _of_time(played, client)
+    yield from _of_waits(played, client, lines)
     if not is_gone and not client.is_ended:
         yield "its answer has no end"
     if len(outcomes) + len(refusals) != 1 and not (is_gone and not outcomes and not refusals and not lines):
@@ -122,6 +121,22 @@ def _of_time(played: Played, client: Client) -> Iterator[str]:
         yield f"its work went on for {client.done_s - client.left_s:.2f} s after its caller had left"
 
 
+def _of_waits(played: Played, client: Client, lines: list[Line]) -> Iterator[str]:
+    """No provider is waited for beyond its limits; comments are no content."""
+    plan = client.plan
+    if not plan.is_stream or plan.slow_s is not None or plan.stalls_at is not None:
+        return
+    limits = {deployed.name: deployed.timeouts for deployed in played.scenario.deployed}
+    for line in lines:
+        if line.closed_s is None or line.is_whole:
+            continue
+        own = limits[line.provider]
+        waited_s = line.closed_s - (line.last_s if line.pieces_sent else line.opened_s)
+        limit_s = own.idle_s if line.pieces_sent else own.ttft_s
+        if waited_s > limit_s + _GRACE_S and not line.script.has_comments:
+            yield f"{line.provider} was waited for {waited_s:.2f} s, its limit is {limit_s:g} s"
+
+
 def _of_outcome(played: Played, client: Client, outcome: Outcome, lines: list[Line]) -> Iterator[str]:
     attempts, scenario = outcome.attempts, played.scenario
     counted = [a for a in attempts if a.kind is not ErrorKind.STALE and a.cause is not Cause.UNSUPPORTED]
@@ -136,7 +151,7 @@ def _of_outcome(played: Played, client: Client, outcome: Outcome, lines: list[Li
             yield "a call was started after the commit"
     if outcome.ending == "upstream_error" and answered_by is None and attempts and _gave_up_early(played, outcome):
         yield "it gave up although somebody was left to ask"
-    if outcome.ending == "client_gone" and client.left_s is None:
+    if outcome.ending == "client_gone" and client.left_s is None and not client.is_cut:
         yield "its caller was there, and is recorded as gone"
     if outcome.ending == "internal_error":
         yield "it ended with a fault of ours"

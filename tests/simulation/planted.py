@@ -6,10 +6,12 @@ from typing import Any
 
 from gateway.attempt_run import InterruptedStreamError
 from gateway.attempts import AttemptEngine
+from gateway.availability import Guard
 from gateway.pipeline import Pipeline
 from policies.outcome import Outcome
 from policies.retry import RetryBudget
 from routing.ask import Ask
+from routing.decision import Deployment
 from tests.simulation.world import Parts
 
 
@@ -74,8 +76,19 @@ class _EndlessBudget(RetryBudget):
         return True
 
 
+class _WithoutSingleProbe(Guard):
+    """Lets everybody through once the open time is over."""
+
+    def admit(self, deployment: Deployment) -> int:
+        breaker = self._breakers.get(deployment.id)
+        if breaker is not None and not breaker.is_closed:
+            breaker._probes = 0
+        return super().admit(deployment)
+
+
 PLANTED = {
     "commit rule": Parts(pipeline=_WithoutCommitRule),
     "shielded settle": Parts(pipeline=_WithoutShieldedSettle),
     "retry budget": Parts(budget=_EndlessBudget),
+    "single probe": Parts(guard=_WithoutSingleProbe),
 }

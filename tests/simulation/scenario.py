@@ -4,7 +4,7 @@ Times are whole steps of a twentieth of a second, so that many things happen at 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
@@ -70,6 +70,7 @@ class Script:
     status: tuple[int, str | None, str | None] = (200, None, None)
     is_sliced: bool = False  # the network tears its events apart
     has_comments: bool = False  # while it stalls
+    is_used_up: bool = False  # its headers say that the rate limit has nothing left
 
 
 @dataclass(slots=True)
@@ -81,6 +82,7 @@ class Deployed:
     faults: Sequence[Course]
     fault_rate: float
     pace_s: float
+    is_limited: bool
     rng: Random
 
     def script(self) -> Script:
@@ -100,6 +102,7 @@ class Deployed:
             status=rng.choice(_STATUSES if self.fault_rate < 0.9 else _UNAVAILABLE),
             is_sliced=rng.random() < 0.3,
             has_comments=rng.random() < 0.5,
+            is_used_up=self.is_limited and rng.random() < 0.2,
         )
 
 
@@ -139,7 +142,7 @@ class Scenario:
     reloads_s: float | None = None
     shuts_down_s: float | None = None
     breaker_failures: int = 5
-    rng: Random = field(default_factory=Random)
+    hinted_s: float | None = None  # when another process says that it saw the first provider's breaker open
 
 
 def scenario(seed: int) -> Scenario:
@@ -170,7 +173,7 @@ def scenario(seed: int) -> Scenario:
         reloads_s=_moment(rng, 6.0) if rng.random() < 0.15 else None,
         shuts_down_s=_moment(rng, 6.0) if not is_quiet and rng.random() < 0.08 else None,
         breaker_failures=rng.choice((2, 3, 5)),
-        rng=rng,
+        hinted_s=_moment(rng, 6.0) if rng.random() < 0.1 else None,
     )
 
 
@@ -184,7 +187,8 @@ def _deployed(rng: Random, seed: int, index: int, total_s: float, *, is_quiet: b
         fault_rate = {"healthy": 0.0, "dead": 1.0, "broken": 0.9}[mood]
     timeouts = Timeouts(1.0, rng.choice((0.5, 1.0, 1.5)), rng.choice((0.5, 1.0)), total_s)
     pace_s = 2 * STEP_S if is_quiet else rng.choice((STEP_S, 0.3, 0.45, 0.9))
-    return Deployed(f"p{index}", timeouts, faults, fault_rate, pace_s, Random(f"provider {seed} {index}"))
+    is_limited = not is_quiet and rng.random() < 0.15
+    return Deployed(f"p{index}", timeouts, faults, fault_rate, pace_s, is_limited, Random(f"provider {seed} {index}"))
 
 
 def _groups(rng: Random, count: int) -> list[int]:

@@ -76,6 +76,7 @@ _SAID = {
     "commit rule": "bytes of several calls",
     "shielded settle": "it was settled 0 times",
     "retry budget": "extra calls of",
+    "single probe": "probes are out at",
 }
 
 

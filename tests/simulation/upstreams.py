@@ -16,6 +16,12 @@ TOKENS_PER_PIECE = 2
 _COMMENT = b": still here\n\n"
 _DONE = b"data: [DONE]\n\n"
 _COMMENT_EVERY_S = 0.25
+# What an answer says of a rate limit that has nothing left for a second.
+_USED_UP = {
+    "x-ratelimit-limit-requests": "9",
+    "x-ratelimit-remaining-requests": "0",
+    "x-ratelimit-reset-requests": "1s",
+}
 
 Tell = Callable[[str, str], None]
 
@@ -35,6 +41,8 @@ class Line:
     script: Script
     opened_s: float
     closed_s: float | None = None
+    last_s: float = 0.0  # when its latest content was sent
+    paused_until_s: float = 0.0  # until when it asked to be left alone
     pieces_sent: int = 0
     told_usage: bool = False
     is_whole: bool = False
@@ -90,7 +98,9 @@ class ScriptedExchange:
             self.headers = {"content-type": "application/json"}
         if hint is not None:
             self.headers = {"retry-after": hint}
-        self._code = code
+        elif line.script.is_used_up:
+            self.headers = {**self.headers, **_USED_UP}
+        self._code, self._pause_s = code, float(hint or 0)
         self._slicing = slicing
         self._plays = self._stream() if is_stream else self._whole()
 
@@ -147,6 +157,7 @@ class ScriptedExchange:
             return
         if course is Course.STATUS or course in (Course.IN_BAND_EARLY, Course.IN_BAND_LATE):
             yield self._error()
+            self._ask_for_pause()
             return
         body = self._answer()
         yield body[:40]
@@ -161,8 +172,9 @@ class ScriptedExchange:
         script, line = self._script, self._line
         if script.course is Course.STATUS or script.course is Course.UNSTREAMED:
             line.told_usage = script.course is Course.UNSTREAMED
-            line.pieces_sent = script.pieces if line.told_usage else 0
+            line.pieces_sent, line.last_s = script.pieces if line.told_usage else 0, self._loop.time()
             yield self._answer() if line.told_usage else self._error()
+            self._ask_for_pause()
             return
         sent = b""
         ends: list[int] = []  # of content events
@@ -174,7 +186,8 @@ class ScriptedExchange:
             if has_content:
                 ends.append(len(sent))
             for start, end in self._torn(before, len(sent)):
-                line.pieces_sent = bisect_right(ends, end)
+                if line.pieces_sent < (count := bisect_right(ends, end)):
+                    line.pieces_sent, line.last_s = count, self._loop.time()
                 line.told_usage |= end == len(sent) and b'"usage":{' in event
                 line.is_whole |= end == len(sent) and event == _DONE
                 yield sent[start:end]
@@ -185,6 +198,10 @@ class ScriptedExchange:
                 await asyncio.sleep(_COMMENT_EVERY_S)
                 yield _COMMENT
             await asyncio.Event().wait()
+
+    def _ask_for_pause(self) -> None:
+        """Its error was read to the end."""
+        self._line.paused_until_s = self._loop.time() + self._pause_s
 
     def _torn(self, start: int, end: int) -> list[tuple[int, int]]:
         if not self._script.is_sliced or end - start < 2:

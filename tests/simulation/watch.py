@@ -21,6 +21,8 @@ class Watch:
         if self._guard.is_calm:
             return
         name = line.provider
+        if any(own.paused_until_s > line.opened_s + 1e-6 for own in self._ledger.lines if own.provider == name):
+            self.problems.append(f"call {line.number:03x} came to {name} in a pause that it had asked for")
         state = self._guard.states().get(f"{name}/m", BreakerState.CLOSED)
         if state is BreakerState.OPEN:
             self.problems.append(f"call {line.number:03x} came to {name} while its breaker was open")

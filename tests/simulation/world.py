@@ -166,6 +166,9 @@ class Stage:
         """Play to the end of the last request."""
         played, scenario = self.played, self._scenario
         timers = []
+        if scenario.hinted_s is not None:
+            first = deployment(scenario.deployed[0].name).id
+            timers.append(self._loop.call_later(scenario.hinted_s, played.guard.hint, first, 5.0))
         if scenario.reloads_s is not None:
             timers.append(self._loop.call_later(scenario.reloads_s, self._reload))
         if scenario.shuts_down_s is not None:
