@@ -10,14 +10,15 @@ from config.schema_routes import RouteConfig
 # What a strategy needs, and which settings have no meaning for the others.
 _TIERED = "complexity"
 _ONLY_FOR = {
-    "tiers": "complexity",
-    "default_tier": "complexity",
-    "cuts": "complexity",
-    "min_confidence": "complexity",
-    "weights": "balanced",
-    "router_file": "learned",
-    "shadow_router_file": "learned",
-    "goal": "learned",
+    "tiers": ("complexity",),
+    "default_tier": ("complexity",),
+    "cuts": ("complexity",),
+    "min_confidence": ("complexity",),
+    "preset": ("balanced", "learned"),
+    "weights": ("balanced",),
+    "router_file": ("learned", "balanced"),
+    "shadow_router_file": ("learned",),
+    "goal": ("learned",),
 }
 
 
@@ -62,10 +63,11 @@ def _check_needs(route: RouteConfig, path: Path, strategies: Set[str | None]) ->
     if route.strategy == "learned" and route.router_file is None:
         message = f"{path[0]}.{path[1]} needs 'router_file': what the strategy 'learned' has learned."
         yield Finding("error", "missing-key", message, path, "key", hint="Make one with 'signalbox train'.")
-    for key, strategy in _ONLY_FOR.items():
-        if key in route.model_fields_set and strategy not in strategies:
+    for key, owners in _ONLY_FOR.items():
+        if key in route.model_fields_set and strategies.isdisjoint(owners):
             message = f"'{key}' has no effect with the strategy '{route.strategy}'."
-            yield Finding("warning", "unused-key", message, (*path, key), "key", hint=f"It belongs to '{strategy}'.")
+            hint = f"It belongs to {' and '.join(map(repr, owners))}."
+            yield Finding("warning", "unused-key", message, (*path, key), "key", hint=hint)
     if route.strategy == _TIERED and "pool" in route.model_fields_set:
         message = "'pool' has no effect with the strategy 'complexity'."
         yield Finding("warning", "unused-key", message, (*path, "pool"), "key", hint="Its models are in 'tiers'.")

@@ -115,7 +115,7 @@ class RouteConfig(Section):
     )
     preset: Literal["cheapest-acceptable", "balanced", "best"] | None = Field(
         default=None,
-        description="For `balanced` and `learned`: weights and goal by what matters; `weights` and `goal` go before it.",
+        description="For `balanced` and `learned`: weights and goal in a word; `weights` and `goal` go before it.",
     )
     weights: WeightsConfig | None = Field(default=None, description="For `balanced`: what counts how much.")
     constraints: ConstraintsConfig | None = Field(default=None, description="What every candidate must meet.")
