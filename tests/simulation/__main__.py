@@ -3,11 +3,13 @@
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from multiprocessing import Pool
 
 from tests.simulation.player import Player, Verdict
 
 _CHUNK = 500
+_SHOWN_EVERY_S = 10.0
 
 
 def main() -> int:
@@ -37,26 +39,33 @@ def _replay(seed: int) -> int:
 def _play(first: int, count: int, jobs: int, minutes: float) -> int:
     began = time.monotonic()
     chunks = [(start, min(start + _CHUNK, first + count)) for start in range(first, first + count, _CHUNK)]
-    played = 0
-    with Pool(jobs) as pool:
-        for size, failure in pool.imap_unordered(_chunk, chunks):
-            played += size
-            if failure is not None:
-                pool.terminate()
-                print(f"\n{failure}")
-                return 1
-            taken_s = time.monotonic() - began
+    played, shown_s = 0, 0.0
+    for size, failure in _results(chunks, jobs):
+        played += size
+        if failure is not None:
+            print(f"\n{failure}")
+            return 1
+        taken_s = time.monotonic() - began
+        if taken_s - shown_s > _SHOWN_EVERY_S:
+            shown_s = taken_s
             rate = played / taken_s
-            left_s = (count - played) / rate
-            end = "\r" if sys.stdout.isatty() else "\n"
-            if sys.stdout.isatty() or (played // _CHUNK) % 20 == 0 or played >= count:
-                print(f"{played:>9,} of {count:,} scenarios, {rate:,.0f}/s, {left_s / 60:.1f} min left", end=end)
-            if taken_s > minutes * 60:
-                pool.terminate()
-                print(f"\nThe time is over: {played:,} scenarios, everything held.")
-                return 0
-    print(f"\n{played:,} scenarios in {time.monotonic() - began:.0f} s: everything held.")
+            print(
+                f"{played:>9,} of {count:,} scenarios, {rate:,.0f}/s, {(count - played) / rate / 60:.1f} min left",
+                flush=True,
+            )
+        if taken_s > minutes * 60 and played < count:
+            print("The time is over.")
+            break
+    print(f"{played:,} scenarios in {time.monotonic() - began:.0f} s: everything held.")
     return 0
+
+
+def _results(chunks: list[tuple[int, int]], jobs: int) -> Iterator[tuple[int, Verdict | None]]:
+    if jobs == 1:
+        yield from map(_chunk, chunks)
+        return
+    with Pool(jobs) as pool:  # leaving it ends what still runs
+        yield from pool.imap_unordered(_chunk, chunks)
 
 
 def _chunk(seeds: tuple[int, int]) -> tuple[int, Verdict | None]:
