@@ -9,7 +9,6 @@ from config.schema import Config
 
 # Path of the section, and whether the file makes use of it.
 _SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = (
-    (("policies", "hedge"), lambda config: config.policies.hedge.enabled),
     (
         ("policies", "cache"),
         lambda config: (

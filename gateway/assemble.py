@@ -26,6 +26,7 @@ from gateway.router_files import RouterFiles
 from gateway.runtime import Caller, ListedModel, Runtime, Upstream
 from gateway.spending import SpendingBook
 from policies.breaker import BreakerSettings
+from policies.hedging import HedgeRules, Hedges
 from policies.retry import Retries, RetryBudget, RetryRules
 from policies.timeouts import Timeouts
 from providers import pricing, registry
@@ -75,6 +76,7 @@ class Assembler:
         rng = rng if rng is not None else random.Random()  # noqa: S311 - load spreading, not a secret
         self.world = World(rng, LatencyBook(clock), AffinityBook(clock))
         self.retry_budgets: dict[str, RetryBudget] = {}
+        self.hedges = Hedges(clock)
         self.spending = SpendingBook()
         self.world.spending = self.spending
         self.world.availability = self.guard = Guard(clock=clock, chance=rng.random)
@@ -124,6 +126,8 @@ class Assembler:
             max_body_bytes=self._settings.max_body_bytes,
             route_timeouts=_route_timeouts(config, upstreams),
             retries=_retries(config, self.retry_budgets),
+            hedge=_hedge(config),
+            hedges=self.hedges,
             detours=_detours(config),
             feedback=self.feedback.book(config.feedback),
             guard=self.guard,
@@ -263,6 +267,11 @@ def _retries(config: Config, budgets: dict[str, RetryBudget]) -> Retries:
         if route.retry is not None
     }
     return Retries(usual, of_routes, budgets)
+
+
+def _hedge(config: Config) -> HedgeRules | None:
+    given = config.policies.hedge
+    return HedgeRules(int(given.after.removeprefix("p")) / 100, given.max_extra_ratio) if given.enabled else None
 
 
 def _detours(config: Config) -> dict[tuple[str, ErrorKind], tuple[str, ...]]:

@@ -92,6 +92,7 @@ class AttemptRun:
         "_ticket",
         "_upstream",
         "_watchdog",
+        "on_commit",
     )
 
     def __init__(
@@ -132,8 +133,14 @@ class AttemptRun:
         self._ticket = ticket
         self._latency = runtime.router.world.latency
         self._is_sent = False
+        self.on_commit: Callable[[AttemptRun], None] | None = None  # told before anything is committed
         self._record = Attempt(deployment, clock())
         outcome.attempts.append(self._record)
+
+    @property
+    def record(self) -> Attempt:
+        """What is known of the call."""
+        return self._record
 
     async def attempt(self, *, fresh: bool = False) -> None:
         """Send, receive, record. Raises ProviderError before the commit point, InterruptedStreamError after it."""
@@ -141,7 +148,7 @@ class AttemptRun:
         limits = self._limits
         try:
             call = upstream.provider.call(self._request, self._target)
-            outcome.dropped = call.dropped
+            outcome.dropped = record.dropped = call.dropped
             if call.dropped and limits.require_parameters:
                 what = ", ".join(call.dropped[:_DROPPED_SHOWN])
                 raise ProviderError(ErrorKind.CALLER, f"It has no such parameter: {what}.", cause=Cause.UNSUPPORTED)
@@ -177,7 +184,6 @@ class AttemptRun:
         finally:
             if not record.ended:
                 record.ended = self._clock()
-            outcome.upstream_s += record.ended - record.started
             self._settle()
             if self._ticket:
                 self._guard.release(record.deployment, self._ticket)
@@ -198,6 +204,8 @@ class AttemptRun:
             headers=None if self._guard.is_calm and not getattr(exchange, "is_tight", True) else exchange.headers,
         )
         self._ticket = 0
+        if self.on_commit is not None:
+            self._commit(self.on_commit)
         outcome.reply = reply
         outcome.finish_reason = reply.finish_reason
         outcome.answered_by = record
@@ -216,6 +224,8 @@ class AttemptRun:
             now = self._clock()
             record.ttft_s = now - record.started
             outcome.ttft_s = now - outcome.started
+            if self.on_commit is not None:
+                self._commit(self.on_commit)
             outcome.answered_by = record
             self._watchdog.limit(Cause.IDLE, self._idle_s)
             self._sink.start(outcome)
@@ -242,7 +252,8 @@ class AttemptRun:
             record.usage = decoder.usage if record.is_complete else _cut_short(self._request, decoder)
             if record.usage is None:
                 record.usage = _estimated(self._request, decoder)
-            outcome.finish_reason = decoder.finish_reason
+            if outcome.answered_by is record:
+                outcome.finish_reason = decoder.finish_reason
 
     async def _forward(self, exchange: Exchange, decoder: StreamDecoder) -> bool:
         """The committed part of a stream, at the caller's pace. True when the body ended, False at its last event."""
@@ -260,6 +271,10 @@ class AttemptRun:
             if data is None:
                 return True
         return False
+
+    def _commit(self, on_commit: "Callable[[AttemptRun], None]") -> None:
+        on_commit(self)
+        self._outcome.dropped = self._record.dropped
 
     async def _write(self, data: bytes) -> None:
         waiting = self._sink.write(data)

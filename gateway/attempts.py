@@ -8,8 +8,10 @@ import asyncio
 from collections.abc import Callable
 
 from gateway.attempt_run import AttemptRun, Limits, Sink
+from gateway.race import Race, least_cost_nusd, may_race
 from gateway.runtime import Runtime
 from gateway.walk import Step, Walk
+from policies.hedging import HedgeRules, Hedges
 from policies.outcome import Outcome
 from policies.retry import CAP_TOKENS
 from providers.base import Cause, ErrorKind, ProviderError
@@ -36,26 +38,24 @@ class AttemptEngine:
         guard, budget = self._runtime.guard, limits.retry.budget
         walk: Walk | None = None
         error: ProviderError | None = None
+        hedge = self._runtime.hedge
         is_fresh = False
         while True:
             ticket = guard.admit(deployment)
             if ticket:
                 run = AttemptRun(
-                    self._runtime,
-                    self._loop,
-                    self._clock,
-                    deployment,
-                    outcome,
-                    sink,
-                    limits,
-                    ticket,
-                    is_last=is_last,
+                    self._runtime, self._loop, self._clock, deployment, outcome, sink, limits, ticket, is_last=is_last
                 )
-                try:
-                    await run.attempt(fresh=is_fresh)
-                except ProviderError as failed:
-                    error = failed
+                if hedge is not None and walk is None:
+                    walk = self._walk(decision, outcome, limits)
+                    deployment, error = await self._hedged(hedge, run, walk, outcome, sink, limits)
                 else:
+                    try:
+                        error = None
+                        await run.attempt(fresh=is_fresh)
+                    except ProviderError as failed:
+                        error = failed
+                if error is None:
                     if budget.tokens < CAP_TOKENS:
                         budget.tokens += limits.retry.rules.budget_ratio  # at most a part above the cap
                     return
@@ -66,6 +66,42 @@ class AttemptEngine:
             if step.wait_s > 0:
                 await self._wait(step.wait_s, outcome)
             deployment, is_fresh, is_last = step.deployment, step.is_fresh, step.is_last
+
+    async def _hedged(
+        self, rules: HedgeRules, first: AttemptRun, walk: Walk, outcome: Outcome, sink: Sink, limits: Limits
+    ) -> tuple[Deployment, ProviderError | None]:
+        """The first call of a request, with another one beside it when it is unusually slow.
+
+        Returns the failure that the request goes on with, None in its place where it was answered.
+        """
+        decision, request, hedges = outcome.decision, outcome.request, self._runtime.hedges
+        name = decision.route if decision.route is not None else decision.asked
+        delay_s = None
+        if may_race(request):
+            delay_s = hedges.delay_s(name, rules, is_stream=request.stream)
+        deployment = first.record.deployment
+
+        def second() -> AttemptRun | None:
+            budget = limits.retry.budget
+            if budget.tokens < 1 or not hedges.has_room(name, least_cost_nusd(request, deployment)):
+                return None
+            other = walk.beside(deployment)
+            ticket = 0 if other is None else self._runtime.guard.admit(other)
+            if other is None or not ticket:
+                return None
+            budget.take()
+            hedges.take(name)
+            return AttemptRun(
+                self._runtime, self._loop, self._clock, other, outcome, sink, limits, ticket, is_last=True
+            )
+
+        try:
+            failures = await Race(self._loop, outcome).run(first, delay_s, second)
+        finally:
+            _note(hedges, name, outcome)
+        for failed, error in failures[:-1]:
+            walk.failed(failed, error, self._loop.time())
+        return failures[-1] if failures else (deployment, None)
 
     def _walk(self, decision: Decision, outcome: Outcome, limits: Limits) -> Walk:
         return Walk(
@@ -103,3 +139,14 @@ class AttemptEngine:
             await asyncio.sleep(wait_s)
         finally:
             outcome.paused_s += self._clock() - began
+
+
+def _note(hedges: Hedges, name: str, outcome: Outcome) -> None:
+    """What the calls of a request tell for the next ones."""
+    first = outcome.attempts[0]
+    taken_s = first.ttft_s
+    if taken_s is None and first.is_outrun:
+        taken_s = first.ended - first.started  # it would have taken longer
+    costs = [(attempt.cost_nusd or 0, attempt.is_outrun) for attempt in outcome.attempts]
+    extra_nusd = sum(cost for cost, is_outrun in costs if is_outrun)
+    hedges.note(name, taken_s, sum(cost for cost, _ in costs), extra_nusd, is_stream=outcome.request.stream)

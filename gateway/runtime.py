@@ -1,11 +1,13 @@
 """Everything a request needs, built once from the configuration and never changed: a reload builds another one."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.admission import OverloadLimits
 from gateway.availability import Guard
 from gateway.feedback.book import FeedbackBook
+from policies.hedging import HedgeRules, Hedges
 from policies.retry import Retries
 from policies.timeouts import Timeouts
 from providers.base import ErrorKind, Provider
@@ -52,7 +54,7 @@ class Runtime:
 
     `keys` maps the SHA-256 hex digest of a secret to its caller; empty means the gateway is open. `route_timeouts`
     is keyed by (route, provider), and has only routes with limits of their own; `retries` is by route, or model.
-    `detours` are the models of a route for one kind of error.
+    `hedge` is None where no request gets a second call. `detours` are the models of a route for one kind of error.
     `feedback` is None where none is kept.
     `guard` says what may be called now; it outlives the snapshot.
     """
@@ -66,6 +68,8 @@ class Runtime:
     notices: tuple[str, ...] = ()
     route_timeouts: Mapping[tuple[str, str], Timeouts] = field(default_factory=dict)
     retries: Retries = field(default_factory=Retries)
+    hedge: HedgeRules | None = None
+    hedges: Hedges = field(default_factory=lambda: Hedges(time.monotonic))
     detours: Mapping[tuple[str, ErrorKind], tuple[str, ...]] = field(default_factory=dict)
     feedback: FeedbackBook | None = None
     guard: Guard = field(default_factory=Guard)

@@ -103,6 +103,19 @@ class Walk:
             self._failures[deployment].may_repeat = False
         return self._next(now_s, until_s)
 
+    def beside(self, deployment: Deployment) -> Deployment | None:
+        """Who could be asked while `deployment` lets wait: of another provider if there is one. It counts as asked."""
+        others = [other for other in self._queue if other.provider != deployment.provider] or list(self._queue)
+        if not others or self._calls + 2 > self._max_attempts:
+            return None
+        self._queue.remove(others[0])
+        return others[0]
+
+    def failed(self, deployment: Deployment, error: ProviderError, now_s: float) -> None:
+        """One of two calls failed, and so did the other, with which the request goes on."""
+        self._calls += 1
+        self._note(deployment, error, now_s)
+
     def _note(self, deployment: Deployment, error: ProviderError, now_s: float) -> None:
         failure = self._failures.setdefault(deployment, _Failure())
         failure.times += 1

@@ -26,6 +26,8 @@ class Attempt:
     usage: Usage | None = None
     cost_nusd: int | None = None
     is_complete: bool = False  # the whole answer arrived
+    is_outrun: bool = False  # given up, because another call of the same request was faster
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -68,5 +70,13 @@ class Outcome:
     def close(self, now: float) -> None:
         """Note the end; `now` is a reading of the clock."""
         self.ended = now
+        busy_until = 0.0
+        for attempt in self.attempts:
+            # Two may have run at once: no moment counts twice.
+            began = attempt.started if attempt.started > busy_until else busy_until
+            ended = attempt.ended or now
+            if ended > began:
+                self.upstream_s += ended - began
+                busy_until = ended
         self.duration_s = now - self.started
         self.overhead_s = max(0.0, self.duration_s - self.upstream_s - self.paused_s)

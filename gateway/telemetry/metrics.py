@@ -172,8 +172,9 @@ class Metrics:
             series = self._attempt_series[key] = _AttemptSeries(self, deployment.provider, *key)
         if attempt.is_complete:
             series.ok.amount += 1
-        elif attempt.kind is None:  # given up by us, because whoever asked is gone
-            self._attempts.labels(deployment.provider, deployment.label, "client_gone").inc()
+        elif attempt.kind is None:  # given up by us, because another was faster, or whoever asked is gone
+            why = "outrun" if attempt.is_outrun else "client_gone"
+            self._attempts.labels(deployment.provider, deployment.label, why).inc()
         else:
             self._attempts.labels(deployment.provider, deployment.label, attempt.cause).inc()
             self._attempt_errors.labels(deployment.provider, attempt.kind).inc()

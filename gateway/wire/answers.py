@@ -122,8 +122,13 @@ def _hint(outcome: Outcome, error: ProviderError) -> str:
 
 def _overhead_ms(outcome: Outcome, now: float) -> float:
     added_s = now - outcome.started - outcome.paused_s
+    busy_until = 0.0
     for attempt in outcome.attempts:
-        added_s += attempt.started - (attempt.ended or now)
+        began, ended = attempt.started, attempt.ended or now
+        began = max(began, busy_until)
+        if ended > began:
+            added_s -= ended - began
+            busy_until = ended
     return max(0.0, added_s * 1000)
 
 

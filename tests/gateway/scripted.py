@@ -15,6 +15,7 @@ from gateway.runtime import Caller, Runtime, Upstream
 from gateway.telemetry.logs import Logger
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.recorder import Recorder
+from policies.hedging import HedgeRules, Hedges
 from policies.retry import Retries, RetryRules
 from policies.timeouts import Timeouts
 from providers.base import Call, Cause, ErrorKind, ProviderError, Reply, Request, Target, Usage
@@ -247,6 +248,7 @@ class Stage:
         max_attempts: int = 4,
         refuses: Mapping[str, BaseException] | None = None,
         clock: Any = None,
+        hedge: HedgeRules | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.transports = upstreams
@@ -268,6 +270,8 @@ class Stage:
             models={},
             retries=Retries(RetryRules(max_attempts)),
             guard=self.guard,
+            hedge=hedge,
+            hedges=Hedges(self.loop.time),
             max_body_bytes=1000,
         )
         self.recorder = Recorder(self.metrics, Logger(self.log, "info"))

@@ -59,11 +59,9 @@ def test_a_callers_error_keeps_its_status(status):
 def test_overhead_is_what_no_upstream_call_explains():
     deployment = Deployment("p/m", "p/m", "m", "p", Target("m"), None)
     request = Request("chat", {}, b"", "m", stream=False, include_usage=False, request_id="r")
-    outcome = Outcome(request, "c", 10.0, Decision("m", "direct", (deployment,)), [Attempt(deployment, 10.1)])
-    outcome.upstream_s = 0.5
+    outcome = Outcome(request, "c", 10.0, Decision("m", "direct", (deployment,)), [Attempt(deployment, 10.1, 10.5)])
+    outcome.attempts += [Attempt(deployment, 10.3, 10.4), Attempt(deployment, 10.4, 10.6)]  # at once
     outcome.close(10.7)
     assert outcome.duration_s == pytest.approx(0.7)
     assert outcome.overhead_s == pytest.approx(0.2)
-    outcome.upstream_s = 5.0
-    outcome.close(10.7)
-    assert outcome.overhead_s == 0.0
+    assert outcome.upstream_s == pytest.approx(0.5)
