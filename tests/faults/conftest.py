@@ -41,7 +41,14 @@ def lane(_lanes: dict[str, Iterator[Lane]]) -> TakeLane:
     return lambda kind="openai": next(_lanes[kind])
 
 
+@pytest.fixture(scope="session")
+def _gateway(
+    gateways: GatewayPool, _upstream_process: FakeUpstream, chaos: ChaosProxy, _addresses: tuple[str, str]
+) -> Gateway:
+    return gateways.get(matrix_config(_upstream_process.base_url, chaos.base_url, *_addresses))
+
+
 @pytest.fixture
-def gateway(gateways: GatewayPool, upstream: FakeUpstream, chaos: ChaosProxy, _addresses: tuple[str, str]) -> Gateway:
-    """The gateway of the matrix, shared by the session."""
-    return gateways.get(matrix_config(upstream.base_url, chaos.base_url, *_addresses))
+def gateway(_gateway: Gateway, upstream: FakeUpstream) -> Gateway:
+    """The gateway of the matrix, shared by the session; its provider without scripts."""
+    return _gateway

@@ -175,14 +175,15 @@ def test_row_36_hostile_label_values(gateway, upstream):
     still_fine(gateway)
     before = sum(map(len, gateway.metrics().values()))
     body = {"messages": BODY["messages"]}
-    for number in range(150):
+    for number in range(100):
         noise = f'x{number}"}}\n{{é'
         headers = AUTH | {"x-signalbox-tags": f"t{number},application=a{number}", "user-agent": f"agent-{number}"}
         send(f"{gateway.base_url}/chat/completions", body | {"model": noise}, headers=headers)
         send(f"{gateway.base_url}/chat/completions", body | {"model": f"good/m{number}"}, headers=headers)
         send(f"{gateway.root_url}/v1/{number}", headers=AUTH | {"x-signalbox-session": f"s{number}"})
         send(f"{gateway.root_url}/v1/models", method=f"M{number}", headers={"authorization": f"Bearer k{number}"})
-    assert sum(map(len, gateway.metrics().values())) - before < 400
+    # 400 is what is promised; one series for each value would already be a hundred.
+    assert sum(map(len, gateway.metrics().values())) - before < 100
 
 
 SMUGGLED = b"GET /healthz HTTP/1.1\r\nhost: smuggled\r\n\r\n"

@@ -92,9 +92,9 @@ def test_row_39_soak_with_aborts(gateway, upstream, chaos, lane):
                 if number % 3 == 0:
                     sock.recv(100)
 
-    batch(150)  # pools, caches and allocators fill
+    batch(100)  # pools, caches and allocators fill
     files, memory = open_files(gateway.pid), gateway.memory_bytes()
-    batch(400)
+    batch(250)
     assert gateway.metric("signalbox_in_flight") <= 1
     # The promise is a megabyte in a thousand requests; pages of an allocator are no leak yet.
     assert gateway.memory_bytes() - memory < 4 * MIB
