@@ -69,6 +69,9 @@ class OverloadConfig(Section):
         default=500, ge=0, description="Requests that may wait for a place; more are refused at once."
     )
     queue_wait_s: PositiveSeconds = Field(default=1, description="Seconds a request may wait before it is refused.")
+    max_connections: PositiveInt = Field(
+        default=4000, description="Client connections per worker; beyond, idle ones are closed and new ones refused."
+    )
     memory_limit_mb: PositiveInt | None = Field(
         default=None, description="Megabytes of memory for all workers together; the container's limit where left out."
     )

@@ -26,7 +26,7 @@ class ShedReason(StrEnum):
 @dataclass(slots=True, frozen=True)
 class OverloadLimits:
     """Places per worker. `reserve` of them are for callers with priority only. `memory_bytes` is what the worker may
-    occupy, None where the configuration does not say.
+    occupy, None where the configuration does not say. `max_connections` are the connections of clients.
     """
 
     max_in_flight: int = 2000
@@ -34,6 +34,7 @@ class OverloadLimits:
     queue_wait_s: float = 1.0
     reserve: int = 0
     memory_bytes: int | None = None
+    max_connections: int = 4000
 
 
 class Waiter:
@@ -59,7 +60,6 @@ class Gate:
     """
 
     __slots__ = (
-        "_limits",
         "_loop",
         "_metrics",
         "_queues",
@@ -67,6 +67,7 @@ class Gate:
         "_shedding",
         "held",
         "in_flight",
+        "limits",
         "open_below",
         "waiting",
     )
@@ -89,14 +90,9 @@ class Gate:
         self.held: defaultdict[str, int] = defaultdict(int)
         self.use(limits)
 
-    @property
-    def memory_bytes(self) -> int | None:
-        """What the worker may occupy by the configuration."""
-        return self._limits.memory_bytes
-
     def use(self, limits: OverloadLimits) -> None:
         """Take over other limits. Who has a place or waits keeps it."""
-        self._limits = limits
+        self.limits = limits
         for name in [name for name, held in self.held.items() if held == 0]:
             del self.held[name]  # a caller that the configuration may not know any more
         self._give_out()
@@ -113,7 +109,7 @@ class Gate:
         """
         started = self._loop.time()
         waiter = self.ask(name, is_priority=is_priority)
-        wait_s = self._limits.queue_wait_s
+        wait_s = self.limits.queue_wait_s
         if timeout_s is not None and timeout_s < wait_s:
             wait_s = timeout_s
         timer = self._loop.call_later(wait_s, self.refuse, waiter, ShedReason.QUEUE_TIMEOUT)
@@ -141,7 +137,7 @@ class Gate:
         if waiter.is_queued:
             if self._shedding is not None:
                 self.refuse(waiter, self._shedding)
-            elif self.waiting > self._limits.queue_max:
+            elif self.waiting > self.limits.queue_max:
                 self._make_room(waiter)
         return waiter
 
@@ -185,7 +181,7 @@ class Gate:
 
     def _next(self) -> Waiter | None:
         """Whose turn it is; None where there is no place for any of them."""
-        fair_share = self._limits.max_in_flight // 2
+        fair_share = self.limits.max_in_flight // 2
         greedy = None
         for name, queue in self._queues.items():
             first = queue[0]
@@ -197,7 +193,7 @@ class Gate:
         return greedy
 
     def _places(self, *, is_priority: bool) -> int:
-        limits = self._limits
+        limits = self.limits
         if self._shedding is not None:
             return max(1, limits.max_in_flight // _TRICKLE)
         return limits.max_in_flight if is_priority else limits.max_in_flight - limits.reserve

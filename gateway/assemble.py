@@ -256,7 +256,9 @@ def _overload(config: Config, workers: int) -> OverloadLimits:
     given = config.policies.overload
     reserve = given.max_in_flight // _RESERVED if any(key.priority for key in config.keys) else 0
     memory_bytes = given.memory_limit_mb * 1_000_000 // workers if given.memory_limit_mb is not None else None
-    return OverloadLimits(given.max_in_flight, given.queue_max, given.queue_wait_s, reserve, memory_bytes)
+    return OverloadLimits(
+        given.max_in_flight, given.queue_max, given.queue_wait_s, reserve, memory_bytes, given.max_connections
+    )
 
 
 def _retries(config: Config, budgets: dict[str, RetryBudget]) -> Retries:

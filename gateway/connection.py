@@ -6,6 +6,7 @@ uvicorn is pinned, because these classes rely on the shape of its own.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,12 +14,18 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from gateway.slow_readers import ReaderWatch
 from gateway.wire import answers, http, refusals
 
 _MAX_HEAD_BYTES = 32 * 1024
 _MAX_HEADERS = 100
 _HEAD_S = 20.0  # for a request head to arrive, from its first byte or from the connection's start
 _MAX_TARGET_BYTES = 8 * 1024
+_MAX_PIPELINED = 16  # requests that wait for the answer before them
+_WRITE_STALL_S = 30.0  # in which a client that has bytes to read has to take some
+# Beyond the limit of connections one more in so many is still heard, because it may ask how the gateway is.
+_SURPLUS = 10
+_WATCHING = (b"/healthz", b"/readyz", b"/metrics")
 _Task = asyncio.Task[Any]
 _UPGRADE_FIELDS = frozenset({b"upgrade", b"http2-settings"})
 _CRLF = b"\r\n"
@@ -30,6 +37,9 @@ class DrainingState(ServerState):
 
     is_draining: bool = False
     is_short_of_memory: bool = False
+    max_connections: int = 4000
+    rng: Random = Random()  # noqa: S311 - spreads retries, no secret
+    on_closed: Callable[[str], None] | None = None  # told why a connection was ended by us
 
 
 class Connection(HttpToolsProtocol):
@@ -39,17 +49,24 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
     _packet_bytes = 0
     _in_head = True
+    _has_begun = False  # its first request
     _head_timer: asyncio.TimerHandle | None = None
+    _reader_watch: ReaderWatch | None = None
+    _is_surplus = False
+    server_state: DrainingState
+    head_s = _HEAD_S
+    write_stall_s = _WRITE_STALL_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(_HEAD_S, self._head_is_late)
+        self._head_timer = self.loop.call_later(self.head_s, self._head_is_late)
+        if len(self.connections) > self.server_state.max_connections:
+            self._find_room()
 
     def data_received(self, data: bytes) -> None:
         self._packet_bytes = len(data)
         if self._in_head:
             self._head_bytes += len(data)
-        self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -61,11 +78,11 @@ class Connection(HttpToolsProtocol):
         if self._in_head and self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse_at_once(_head_refusal(f"The request head is larger than {_MAX_HEAD_BYTES} bytes."))
         elif self._in_head and self._head_timer is None and not self.transport.is_closing():
-            self._head_timer = self.loop.call_later(_HEAD_S, self._head_is_late)
+            self._head_timer = self.loop.call_later(self.head_s, self._head_is_late)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        self._in_head = self._has_begun = True
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -73,12 +90,18 @@ class Connection(HttpToolsProtocol):
         # Bytes of a body that came in the same packet were counted as well, so a small count needs no closer look.
         # A head that began within this packet, after the request before it, is in neither count alone.
         is_suspect = self._head_bytes + self._packet_bytes > _MAX_TARGET_BYTES or len(self.headers) > _MAX_HEADERS
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            self._closing_for("pipeline")
+            raise ValueError("too many requests ahead of their answers")  # the parser stops here
+        # Only a whole head ends the wait for a next request: blank lines or the rest of a body that nobody wanted do
+        # not keep a connection for ever.
+        self._unset_keepalive_if_required()
         self._in_head = False
         self._head_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        refusal = self._judge_head() if is_suspect else None
+        refusal = self._judge_head() if is_suspect or self._is_surplus else None
         cycle = self._new_cycle()
         existing, self.cycle = self.cycle, cycle
         app = self.app if refusal is None else _refusing(refusal, self._note(refusal))
@@ -94,10 +117,12 @@ class Connection(HttpToolsProtocol):
         self._head_timer = None
         if self.transport.is_closing() or not self._in_head:
             return
-        if self._head_bytes:
-            self._refuse_at_once(refusals.too_slow("head", _HEAD_S))
+        if self._has_begun:
+            self._refuse_at_once(refusals.too_slow("head", self.head_s))
+            self._closing_for("slow_head")
         else:
             self.transport.close()
+            self._closing_for("silent")
 
     def on_message_complete(self) -> None:
         cycle = self.cycle
@@ -132,15 +157,59 @@ class Connection(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         # A peer that has not read its last answer by now would keep it in our memory for ever.
         if self.transport.get_write_buffer_size():
-            self.transport.abort()
+            self._abort_for("write_stall")
         else:
             super().timeout_keep_alive_handler()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._reader_watch is not None:
+            self._reader_watch.stop()
+
+    def _watch_reader(self) -> None:
+        """Bytes are left that the client has to take, or else the connection ends."""
+        if self._reader_watch is None:
+            self._reader_watch = ReaderWatch(
+                self.loop, self.transport, self.write_stall_s, lambda: self._abort_for("write_stall")
+            )
+        self._reader_watch.start()
+
+    def _find_room(self) -> None:
+        """One connection is too many: an idle one goes, else the new one is heard for health checks only."""
+        idle = next((other for other in self.connections if isinstance(other, Connection) and other.is_idle), None)
+        if idle is not None:
+            idle.transport.close()
+            self._closing_for("idle_for_new")
+        elif len(self.connections) > self.server_state.max_connections * (1 + 1 / _SURPLUS) + 1:
+            self._abort_for("too_many")
+        else:
+            self._is_surplus = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Between two requests."""
+        return self.timeout_keep_alive_task is not None and not self._in_head and not self.transport.is_closing()
+
+    def _abort_for(self, reason: str) -> None:
+        self.transport.abort()
+        self._closing_for(reason)
+
+    def _closing_for(self, reason: str) -> None:
+        on_closed = self.server_state.on_closed
+        if on_closed is not None:
+            on_closed(reason)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+        if self._reader_watch is not None:
+            self._reader_watch.stop()
         # uvicorn tells an application of a lost connection only when it asks. Ending its task ends the upstream
         # call, in every phase, without a second task per request that waits for the news.
         if self._running is not None and not self._running.done():
@@ -162,7 +231,7 @@ class Connection(HttpToolsProtocol):
         scope["raw_path"] = raw_path
         scope["query_string"] = target.query or b""
         state = self.server_state
-        is_unwelcome = isinstance(state, DrainingState) and (state.is_draining or state.is_short_of_memory)
+        is_unwelcome = state.is_draining or state.is_short_of_memory or self._is_surplus
         exchange = Exchange(
             scope=scope,
             transport=self.transport,
@@ -176,6 +245,7 @@ class Connection(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive() and not is_unwelcome,
             on_response=self.on_response_complete,
         )
+        exchange.on_left_over = self._watch_reader
         scope[http.CHANNEL] = exchange  # type: ignore[literal-required]
         return exchange
 
@@ -191,6 +261,9 @@ class Connection(HttpToolsProtocol):
             return _head_refusal(f"The request has more than {_MAX_HEADERS} header fields.")
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > _MAX_HEAD_BYTES:
             return _head_refusal(f"The request head is larger than {_MAX_HEAD_BYTES} bytes.")
+        if self._is_surplus and self.url.partition(b"?")[0] not in _WATCHING:
+            self._closing_for("too_many")
+            return refusals.overloaded(self.server_state.rng.randint(1000, 5000))
         return None
 
     def _note(self, error: refusals.RefusedError) -> str:
@@ -225,6 +298,7 @@ class Exchange(RequestResponseCycle):
 
     _head = b""
     _is_chunked = False
+    on_left_over: Callable[[], None] | None = None  # told of bytes that a connection about to close still has
 
     @property
     def is_open(self) -> bool:
@@ -296,6 +370,8 @@ class Exchange(RequestResponseCycle):
             self.message_event.set()
             if not self.keep_alive:
                 self.transport.close()
+                if self.transport.get_write_buffer_size() and self.on_left_over is not None:
+                    self.on_left_over()
             self.on_response()
 
 

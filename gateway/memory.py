@@ -87,6 +87,7 @@ class PressureWatch:
     ) -> None:
         self._gate = gate
         self._state = state
+        state.on_closed = metrics.closed
         self._metrics = metrics
         self._pressure = pressure
         self._container_bytes = container_bytes
@@ -103,13 +104,14 @@ class PressureWatch:
             now = loop.time()
             self._metrics.note_lag(now - due)
             is_lagging = self._lag.tick(due, now)
+            self._state.max_connections = self._gate.limits.max_connections
             step = self._sample() if ticks % _TICKS_PER_SAMPLE == 0 else self._pressure.step
             ticks += 1
             if step is not self._pressure.step or is_lagging is not self._pressure.is_lagging:
                 self._tell(step, is_lagging)
 
     def _sample(self) -> MemoryStep:
-        limit = self._gate.memory_bytes or self._container_bytes
+        limit = self._gate.limits.memory_bytes or self._container_bytes
         used = self._resident_bytes()
         if limit is None or used is None:
             return MemoryStep.CALM

@@ -22,6 +22,11 @@ class AdmissionMetrics:
             (),
             _WAIT_BUCKETS,
         )
+        self._closed = counter(
+            "signalbox_connections_closed_total",
+            "Client connections that the gateway ended early, by reason.",
+            ("reason",),
+        )
         self._step = gauge(
             "signalbox_memory_step",
             "What is given up for want of memory: 1 cache fills, 2 kept connections, 3 new requests; the worst worker.",
@@ -38,6 +43,10 @@ class AdmissionMetrics:
     def waited(self, seconds: float) -> None:
         """Note how long a request stood in the queue."""
         self._wait.observe(seconds)
+
+    def closed(self, reason: str) -> None:
+        """Count a connection that was ended for what its client did, or did not do."""
+        self._closed.labels(reason).inc()
 
     def note_step(self, step: int) -> None:
         """Note what is given up."""

@@ -24,10 +24,13 @@ _STEP_S = 0.005
 class Listening:
     """Use as an async context manager. `stage` holds metrics and log, `service` what endpoints see."""
 
-    def __init__(self, upstreams: Mapping[str, ScriptedTransport], **stage: Any) -> None:
-        self._upstreams, self._stage_options = upstreams, stage
+    def __init__(
+        self, upstreams: Mapping[str, ScriptedTransport], *, connection: type[Connection] = Connection, **stage: Any
+    ) -> None:
+        self._upstreams, self._connection, self._stage_options = upstreams, connection, stage
 
     async def __aenter__(self):
+        self._clients: list[asyncio.StreamWriter] = []
         self.stage = Stage(self._upstreams, **self._stage_options)
         loop = self.stage.loop
         ids = (f"req_{number}" for number in count(1))
@@ -43,19 +46,24 @@ class Listening:
         )
         self.app = App(self.service, endpoints(), lambda: None)
         config = uvicorn.Config(
-            self.app, http=Connection, ws="none", lifespan="off", interface="asgi3", log_config=None,
+            self.app, http=self._connection, ws="none", lifespan="off", interface="asgi3", log_config=None,
             access_log=False, proxy_headers=False,
         )  # fmt: skip
         config.load()
         self.state = DrainingState()
+        self.closed: list[str] = []
+        self.state.on_closed = self.closed.append
         self._server = await loop.create_server(
-            lambda: Connection(config=config, server_state=self.state, app_state={}, _loop=loop), "127.0.0.1", 0
+            lambda: self._connection(config=config, server_state=self.state, app_state={}, _loop=loop), "127.0.0.1", 0
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_):
         self._server.close()
+        for writer in self._clients:
+            writer.transport.abort()
+        await turns(0.01)
         for connection in list(self.state.connections):
             connection.transport.abort()
         await until(lambda: not self.state.tasks and not self.state.connections)
@@ -69,6 +77,7 @@ class Listening:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
         reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 16 if receive_buffer is None else 1024)
+        self._clients.append(writer)
         return Client(reader, writer)
 
     async def talk(self, *pieces: bytes, half_close: bool = False) -> bytes:

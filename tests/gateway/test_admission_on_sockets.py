@@ -20,7 +20,7 @@ def serve(work, *answers, **limits):
             await until(lambda: gateway.service.in_flight == 0)
             gate = gateway.service.gate
             assert (gate.in_flight, gate.waiting) == (0, 0)
-            assert gate.open_below == gate._limits.max_in_flight
+            assert gate.open_below == gate.limits.max_in_flight
 
     asyncio.run(main())
 

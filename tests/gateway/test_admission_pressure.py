@@ -75,6 +75,20 @@ def test_the_configured_limit_goes_before_the_containers():
     assert run_virtual(main()) == (3, 0)
 
 
+def test_the_limit_of_connections_follows_the_configuration():
+    async def main():
+        worker = Worker(max_connections=7)
+        await worker.at(0)
+        await worker.stop()
+        worker.state.on_closed("silent")
+        return worker
+
+    worker = run_virtual(main())
+    assert worker.state.max_connections == 7
+    labels = {"reason": "silent"}
+    assert worker.metrics.registry.get_sample_value("signalbox_connections_closed_total", labels) == 1
+
+
 def test_a_worker_short_of_memory_serves_a_trickle():
     async def main():
         worker = Worker()

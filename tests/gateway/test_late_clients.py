@@ -14,7 +14,7 @@ from tests.gateway.test_connection import GOOD, serve
     ids=["silent", "half a head", "half a body"],
 )
 def test_a_request_that_does_not_arrive_is_not_waited_for(monkeypatch, sent, status):
-    monkeypatch.setattr("gateway.connection._HEAD_S", 0.1)
+    monkeypatch.setattr("gateway.connection.Connection.head_s", 0.1)
     monkeypatch.setattr("gateway.api.exchange._BODY_S", 0.1)
 
     async def work(gateway):
@@ -30,7 +30,7 @@ def test_a_request_that_does_not_arrive_is_not_waited_for(monkeypatch, sent, sta
 
 
 def test_a_head_in_two_packets_and_an_idle_connection_are_no_late_heads(monkeypatch):
-    monkeypatch.setattr("gateway.connection._HEAD_S", 1.0)
+    monkeypatch.setattr("gateway.connection.Connection.head_s", 1.0)
 
     async def work(gateway):
         client = await gateway.connect()
