@@ -27,7 +27,10 @@ def main() -> int:
 
 
 def _replay(seed: int) -> int:
-    verdict = Player().play(seed)
+    player = Player()
+    verdict = player.play(seed)
+    if not verdict.problems:
+        verdict = player.first_failure([seed]) or verdict
     for at_s, who, what in verdict.story:
         print(f"{at_s:8.3f}  {who:<8} {what}")
     for problem in verdict.problems:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 
 import orjson
 
@@ -60,7 +59,7 @@ def _of_budgets(played: Played) -> Iterator[str]:
         outcomes = [o for own in played.book.outcomes.values() for o in own if _budget_of(o) == name]
         if not 0 <= budget.tokens <= CAP_TOKENS + scenario.budget_ratio:
             yield f"the retry budget of {name} has {budget.tokens} tokens"
-        paid = sum(_is_paid(before, after) for o in outcomes for before, after in pairwise(o.attempts))
+        paid = sum(_paid(outcome.attempts) for outcome in outcomes)
         answers = sum(attempt.is_complete for o in outcomes for attempt in o.attempts)
         earned = scenario.tokens + scenario.budget_ratio * answers
         if paid > earned + 1e-6:
@@ -83,11 +82,26 @@ def _budget_of(outcome: Outcome) -> str:
     return outcome.decision.route or outcome.decision.asked
 
 
-def _is_paid(before: Attempt, after: Attempt) -> bool:
-    """Whether the second of two calls in a row took a token."""
-    if before.kind is None or before.cause is Cause.UNSUPPORTED or before.kind is ErrorKind.STALE:
+def _paid(attempts: list[Attempt]) -> int:
+    """How many of the calls of a request took a token: second ones beside a slow one, and those after most failures."""
+    paid = 0
+    before: list[Attempt] = []  # the call, or the two at once, that came before
+    for attempt in attempts:
+        if before and attempt.started < before[-1].ended:
+            paid += 1
+            before.append(attempt)
+            continue
+        if before and all(_costs_a_token(own) for own in before):
+            paid += 1
+        before = [attempt]
+    return paid
+
+
+def _costs_a_token(failed: Attempt) -> bool:
+    """Whether the call after this one takes a token."""
+    if failed.kind is None or failed.cause is Cause.UNSUPPORTED or failed.kind is ErrorKind.STALE:
         return False
-    return VERDICTS[before.kind].is_budgeted
+    return VERDICTS[failed.kind].is_budgeted
 
 
 def _of_request(played: Played, client: Client) -> Iterator[str]:
@@ -144,6 +158,10 @@ def _of_outcome(played: Played, client: Client, outcome: Outcome, lines: list[Li
         yield f"{len(counted)} calls were made, {scenario.max_attempts} are allowed"
     if [line.provider for line in lines] != [attempt.deployment.provider for attempt in attempts]:
         yield f"{len(lines)} calls came to providers, {len(attempts)} were recorded"
+    for index, attempt in enumerate(attempts):
+        beside = [before for before in attempts[:index] if before.ended > attempt.started]
+        if len(beside) > 1 or (beside and scenario.hedged_after_s is None):
+            yield f"{len(beside) + 1} calls ran at once"
     answered_by = outcome.answered_by
     if answered_by is not None:
         committed_s = answered_by.started + (answered_by.ttft_s or 0.0)
@@ -158,14 +176,14 @@ def _of_outcome(played: Played, client: Client, outcome: Outcome, lines: list[Li
 
 
 def _gave_up_early(played: Played, outcome: Outcome) -> bool:
-    last = outcome.attempts[-1]
+    last = max(outcome.attempts, key=lambda attempt: attempt.ended)
     if last.kind is None or last.cause is None:
         return True
     if not falls_back(ProviderError(last.kind, "", cause=last.cause)) or outcome.is_budget_empty:
         return False
     counted = [attempt for attempt in outcome.attempts if attempt.kind is not ErrorKind.STALE]
     asked = [attempt.deployment.id for attempt in counted]
-    if len(set(asked)) < len(asked) or outcome.paused_s:
+    if len(set(asked)) < len(asked) or outcome.paused_s or played.scenario.hedged_after_s is not None:
         return False  # everybody had a turn; who could not be called at that moment does not get another
     order = [candidate.id for candidate in outcome.decision.candidates]
     behind = order[max(map(order.index, asked), default=-1) + 1 :]

@@ -1,9 +1,11 @@
 """Plays scenarios by their seeds, and tells what went wrong."""
 
 import asyncio
+import gc
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from tests.fakes.virtual_time import DeadlockError
 from tests.simulation.invariants import violations
@@ -35,10 +37,12 @@ class Player:
         self._book = Book()
         self.requests = 0
         self.cost_nusd = 0
+        self._complaints: list[tuple[int, str]] = []  # of asyncio, as of an error that nobody looked at
 
     def play(self, seed: int) -> Verdict:
         """The scenario of a seed, from its first request to its last, and what is wrong with it."""
         stage, problems = self._play(seed)
+        problems += [what for whose, what in self._complaints if whose == seed]
         return Verdict(seed, problems, stage.played.story)
 
     def watch(self, seed: int) -> Played:
@@ -50,6 +54,10 @@ class Player:
         book.start_over()
         # In half of them the order of what is ready is asyncio's own.
         loop = ShufflingLoop(Random(f"order {seed}") if seed % 2 else None)
+        if made.hedged_after_s is None:
+            loop.set_exception_handler(lambda _, told: self._complaints.append((seed, _complaint(told))))
+        else:  # of two calls only one failure is looked at
+            loop.set_exception_handler(lambda *_: None)
         try:
             stage = Stage(made, loop, book, self._parts)
             try:
@@ -74,6 +82,9 @@ class Player:
             verdict = self.play(seed)
             if verdict.problems:
                 return verdict
+        gc.collect()  # asyncio complains of a task when it is forgotten
+        for seed, what in self._complaints:
+            return Verdict(seed, [what])
         problems = self._reconcile()
         return Verdict(seed, problems) if problems else None
 
@@ -92,6 +103,10 @@ class Player:
             for name, value in expected.items()
             if abs(totals[name] - value) > 1e-6
         ]
+
+
+def _complaint(told: dict[str, Any]) -> str:
+    return f"asyncio complains: {told.get('message')}: {told.get('exception')!r}"
 
 
 def _abandon(loop: ShufflingLoop) -> None:

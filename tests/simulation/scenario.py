@@ -142,6 +142,7 @@ class Scenario:
     reloads_s: float | None = None
     shuts_down_s: float | None = None
     breaker_failures: int = 5
+    hedged_after_s: float | None = None  # what the first content usually takes here
     hinted_s: float | None = None  # when another process says that it saw the first provider's breaker open
 
 
@@ -173,6 +174,7 @@ def scenario(seed: int) -> Scenario:
         reloads_s=_moment(rng, 6.0) if rng.random() < 0.15 else None,
         shuts_down_s=_moment(rng, 6.0) if not is_quiet and rng.random() < 0.08 else None,
         breaker_failures=rng.choice((2, 3, 5)),
+        hedged_after_s=rng.choice((0.1, 0.3, 0.8)) if not is_quiet and rng.random() < 0.2 else None,
         hinted_s=_moment(rng, 6.0) if rng.random() < 0.1 else None,
     )
 

@@ -53,6 +53,7 @@ def test_scenarios_have_everything_in_them():
             endings[outcome.ending] += 1
             causes.update(attempt.cause for attempt in outcome.attempts)
             happened["repeat"] += outcome.paused_s > 0
+            happened["second call"] += any(attempt.is_outrun for attempt in outcome.attempts)
             happened["empty budget"] += outcome.is_budget_empty
             happened["fallback"] += len(outcome.attempts) > 1 and outcome.ending == "ok"
         happened["refusal"] += len(played.book.refusals)
@@ -61,7 +62,7 @@ def test_scenarios_have_everything_in_them():
         ("courses", courses, set(Course)),
         ("statuses", statuses, {200, 400, 429, 502, 503, 504, None}),
         ("causes", causes, {"status", "connect", "reset", "ttft", "idle", "total", "garbage", "cut", "in_band"}),
-        ("events", happened, {"repeat", "empty budget", "fallback", "refusal"}),
+        ("events", happened, {"repeat", "empty budget", "fallback", "refusal", "second call"}),
     ):
         assert all(seen[what] >= 5 for what in expected), f"{name}: {seen}"
 

@@ -42,7 +42,7 @@ class Line:
     opened_s: float
     closed_s: float | None = None
     last_s: float = 0.0  # when its latest content was sent
-    paused_until_s: float = 0.0  # until when it asked to be left alone
+    paused_s: tuple[float, float] = (0.0, 0.0)  # from when to when it asked to be left alone
     pieces_sent: int = 0
     told_usage: bool = False
     is_whole: bool = False
@@ -201,7 +201,8 @@ class ScriptedExchange:
 
     def _ask_for_pause(self) -> None:
         """Its error was read to the end."""
-        self._line.paused_until_s = self._loop.time() + self._pause_s
+        now = self._loop.time()
+        self._line.paused_s = (now, now + self._pause_s)
 
     def _torn(self, start: int, end: int) -> list[tuple[int, int]]:
         if not self._script.is_sliced or end - start < 2:

@@ -1,8 +1,14 @@
 """Looks at every call at the moment it reaches a provider: what may be wrong only then is seen here."""
 
+from collections.abc import Callable
+from math import inf
+
 from gateway.availability import Guard
 from policies.breaker import BreakerState
 from tests.simulation.upstreams import Ledger, Line
+
+# What was admitted in the moment of a failure may begin after it.
+_TIE_S = 1e-6
 
 
 class Watch:
@@ -10,10 +16,10 @@ class Watch:
     closed again.
     """
 
-    def __init__(self, guard: Guard, ledger: Ledger) -> None:
+    def __init__(self, guard: Guard, ledger: Ledger, now: Callable[[], float]) -> None:
         self.problems: list[str] = []
-        self._guard, self._ledger = guard, ledger
-        self._first_probe: dict[str, int] = {}  # the number of the first call after the last trip
+        self._guard, self._ledger, self._now = guard, ledger, now
+        self._tripped_s: dict[str, float] = {}
         guard.on_trip.append(self._tripped)
 
     def opened(self, line: Line) -> None:
@@ -21,21 +27,25 @@ class Watch:
         if self._guard.is_calm:
             return
         name = line.provider
-        if any(own.paused_until_s > line.opened_s + 1e-6 for own in self._ledger.lines if own.provider == name):
+        calls = [own for own in self._ledger.lines if own.provider == name]
+        if any(own.paused_s[0] + _TIE_S < line.opened_s < own.paused_s[1] - _TIE_S for own in calls):
             self.problems.append(f"call {line.number:03x} came to {name} in a pause that it had asked for")
         state = self._guard.states().get(f"{name}/m", BreakerState.CLOSED)
+        tripped_s = self._tripped_s.get(name, -inf)
+        if line.opened_s <= tripped_s + _TIE_S:
+            return
         if state is BreakerState.OPEN:
             self.problems.append(f"call {line.number:03x} came to {name} while its breaker was open")
         elif state is BreakerState.HALF_OPEN:
-            probes = [own for own in self._ledger.lines[self._first_probe[name] :] if _is_out(own, name)]
+            probes = [own for own in calls if own.opened_s > tripped_s + _TIE_S and _is_out(own)]
             if len(probes) > 1:
                 self.problems.append(f"{len(probes)} probes are out at {name} at the same time")
 
     def _tripped(self, id: str, for_s: float) -> None:
         name = id.partition("/")[0]
         self._ledger.tell(name, f"its breaker opens for {for_s:.2f} s")
-        self._first_probe[name] = len(self._ledger.lines)
+        self._tripped_s[name] = self._now()
 
 
-def _is_out(line: Line, name: str) -> bool:
-    return line.provider == name and line.closed_s is None and not line.pieces_sent
+def _is_out(line: Line) -> bool:
+    return line.closed_s is None and not line.pieces_sent

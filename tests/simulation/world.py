@@ -28,6 +28,7 @@ from gateway.telemetry.recorder import Recorder
 from gateway.wire.http import CHANNEL
 from gateway.wire.refusals import RefusedError
 from policies.breaker import BreakerSettings
+from policies.hedging import HedgeRules, Hedges
 from policies.outcome import Outcome
 from policies.retry import Retries, RetryBudget, RetryRules
 from providers.base import Provider, ProviderOptions, Target
@@ -54,6 +55,7 @@ CALLERS = {
     for secret, name in zip(_SECRETS, ("one", "two", "three"), strict=True)
 }
 _EPOCH_S = 1.75e9
+_USUAL_ANSWERS = 50
 
 
 @dataclass(slots=True, frozen=True)
@@ -144,6 +146,7 @@ class Stage:
         }
         rules = RetryRules(scenario.max_attempts, scenario.backoff_base_s, 2.0, scenario.budget_ratio)
         self._retries = Retries(rules, {}, budgets)
+        self._hedges = _experienced(scenario, loop)
         runtime = self._runtime("1", guard, scenario.groups)
         pipeline = parts.pipeline(runtime, book, loop, loop.time, self._wall)
         service = Service(
@@ -158,7 +161,7 @@ class Stage:
         )
         clients = [Client(plan, loop, self._tell) for plan in scenario.clients]
         self.played = Played(
-            scenario, loop, book, service, ledger, Watch(guard, ledger), clients, guard, budgets, self._story
+            scenario, loop, book, service, ledger, Watch(guard, ledger, loop.time), clients, guard, budgets, self._story
         )
         ledger.on_open = self._note_call
 
@@ -247,6 +250,8 @@ class Stage:
             max_body_bytes=100_000,
             retries=self._retries,
             guard=guard,
+            hedge=HedgeRules(max_extra_ratio=0.5) if scenario.hedged_after_s is not None else None,
+            hedges=self._hedges,
             overload=OverloadLimits(scenario.max_in_flight, scenario.queue_max, scenario.queue_wait_s),
         )
 
@@ -280,6 +285,18 @@ class _Sender:
 
 async def _nothing_more() -> Any:
     raise AssertionError("the body was there already")
+
+
+def _experienced(scenario: Scenario, loop: ShufflingLoop) -> Hedges:
+    """A gateway that has answered often enough to know what is usual."""
+    hedges = Hedges(loop.time)
+    if scenario.hedged_after_s is not None:
+        for name in ("m", "r"):
+            for is_stream in (False, True):
+                hedges.delay_s(name, HedgeRules(max_extra_ratio=1.0), is_stream=is_stream)
+                for _ in range(_USUAL_ANSWERS):
+                    hedges.note(name, scenario.hedged_after_s, 10**9, 0, is_stream=is_stream)
+    return hedges
 
 
 def _body(plan: ClientPlan) -> dict[str, Any]:
