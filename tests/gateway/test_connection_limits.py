@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import uvloop
 
 from gateway.connection import Connection
 from tests.gateway.listening import CHAT, STREAMED, Listening, post, statuses, turns, until
@@ -24,7 +25,7 @@ def serve(work, *answers, connection=Impatient):
         async with Listening({"a": ScriptedTransport(*answers)}, connection=connection) as gateway:
             return await work(gateway)
 
-    return asyncio.run(main())
+    return uvloop.run(main())  # as the product does
 
 
 @pytest.mark.parametrize(
