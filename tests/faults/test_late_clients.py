@@ -1,4 +1,4 @@
-"""Row 22: clients that begin a request and do not finish it."""
+"""Rows 22 and 25: clients that do not finish their request, or do not read their answer."""
 
 import contextlib
 import select
@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.gateway import Gateway
 from tests.fakes.http import connect
 from tests.fakes.promptness import typical
+from tests.fakes.script import endless_stream, reply
 from tests.faults.setup import WHOLE_TEXT, matrix_config, request_bytes, timed
 
 pytestmark = pytest.mark.e2e
@@ -28,13 +29,16 @@ BEGINNINGS = {
 }
 # The program with other limits: those of the product are longer than a test may take.
 PROGRAM = f"""
-import gateway.api.exchange, gateway.connection
-for module, name in ((gateway.connection, "_HEAD_S"), (gateway.api.exchange, "_BODY_S")):
-    assert hasattr(module, name)
-    setattr(module, name, {LIMIT_S})
+import gateway.api.exchange
+from gateway.connection import Connection
+for owner, name in ((Connection, "head_s"), (Connection, "write_stall_s"), (gateway.api.exchange, "_BODY_S")):
+    assert hasattr(owner, name)
+    setattr(owner, name, {LIMIT_S})
 from gateway.cli.main import main
 main()
 """
+MIB = 1024 * 1024
+MAX_STALLED_BYTES = 12 * MIB  # of the gateway's memory, for each client that does not read
 
 
 @pytest.fixture
@@ -86,6 +90,8 @@ def test_row_22_slowloris(impatient, upstream):
         assert all(answer.startswith(b"HTTP/1.1 408") for answer in told), name
         assert told or name.startswith("a slow"), name
     impatient.wait_metric("signalbox_refusals_total", 4 * EACH, reason="request_timeout")
+    impatient.wait_metric("signalbox_connections_closed_total", EACH, reason="silent")
+    impatient.wait_metric("signalbox_connections_closed_total", 2 * EACH, reason="slow_head")
     answer, _ = timed(impatient, "good", stream=False)
     assert answer.text == WHOLE_TEXT
 
@@ -99,3 +105,39 @@ def _last_words(sock: socket.socket) -> bytes:
         pass
     sock.close()
     return received
+
+
+def large(request):
+    """An endless stream, or a whole answer that no buffer of the kernel takes."""
+    text = "x" * 4000
+    if request.json.get("stream"):
+        choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+        return endless_stream(
+            {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+        )(request)
+    choice = {"index": 0, "message": {"role": "assistant", "content": text * 2000}, "finish_reason": "stop"}
+    return reply({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]})
+
+
+def test_row_25_clients_stop_reading(impatient, upstream, stream):
+    timed(impatient, "good", stream=stream)
+    upstream.always("good", large)
+    before = impatient.memory_bytes()
+    readers = []
+    for _ in range(5):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        sock.connect(("127.0.0.1", impatient.port))
+        sock.sendall(request_bytes("good", stream=stream))
+        readers.append(sock)
+    try:
+        impatient.wait_metric("signalbox_connections_closed_total", len(readers), reason="write_stall")
+        assert impatient.memory_bytes() - before < len(readers) * MAX_STALLED_BYTES
+        for request in upstream.requests("good")[1:] if stream else ():
+            request.wait_closed()
+    finally:
+        for sock in readers:
+            sock.close()
+    upstream.always("good", lambda _: None)
+    answer, _ = timed(impatient, "good", stream=stream)
+    assert answer.text == WHOLE_TEXT
