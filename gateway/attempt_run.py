@@ -224,6 +224,8 @@ class AttemptRun:
             now = self._clock()
             record.ttft_s = now - record.started
             outcome.ttft_s = now - outcome.started
+            if not self._guard.is_calm:
+                self._ticket = self._guard.alive(record.deployment, self._ticket, ttft_s=record.ttft_s)
             if self.on_commit is not None:
                 self._commit(self.on_commit)
             outcome.answered_by = record

@@ -16,6 +16,7 @@ from routing.ask import Ask
 from routing.decision import Deployment, Reason
 
 _WORSE = {state: place for place, state in enumerate(BreakerState)}
+_RETRY_AFTER = frozenset({"retry-after", "retry-after-ms"})
 # Callers can make up direct names for ever.
 _KEPT = 4_096
 
@@ -144,12 +145,22 @@ class Guard:
             breaker.bucket[0] += 1
             breaker.row = 0
         else:
-            self._judge(deployment, breaker, verdict, now, ticket, duration_s, retry_after_s)
+            self._judge(deployment, breaker, verdict, now, ticket, duration_s, retry_after_s, headers)
         if headers is not None:
             left = allowance(headers)
             if left is not None or deployment.id in self._throttles:
                 self._throttle(deployment).note(now, left or Allowance())
                 self._update()
+
+    def alive(self, deployment: Deployment, ticket: int, *, ttft_s: float) -> int:
+        """The call of `ticket` has its first content. A probe has then shown what it was for, and need not keep others
+        waiting to the end of its stream. Returns the ticket that the call goes on with; 0 where it may say no more.
+        """
+        breaker = self._breakers.get(deployment.id)
+        if breaker is None or breaker.is_closed or ticket != breaker.ticket:
+            return ticket
+        self.record(deployment, BreakerVerdict.OK, ticket=ticket, duration_s=ttft_s)
+        return breaker.admit(self._clock()) if breaker.is_closed else 0
 
     def release(self, deployment: Deployment, ticket: int) -> None:
         """Give a ticket back without a verdict: nothing was learned of the deployment."""
@@ -201,8 +212,11 @@ class Guard:
         ticket: int,
         duration_s: float,
         retry_after_s: float | None,
+        headers: Mapping[str, str] | None,
     ) -> None:
         trips = breaker.trips
+        if verdict is BreakerVerdict.FAIL and headers is not None and not _RETRY_AFTER.intersection(headers):
+            retry_after_s = None  # worked out from when an allowance is full again, which is no wish to be left alone
         breaker.record(ticket, verdict, now, duration_s=duration_s, hold_s=retry_after_s)
         if verdict is BreakerVerdict.THROTTLED:
             self._throttle(deployment).throttled(now, retry_after_s)

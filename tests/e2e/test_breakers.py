@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.setup import KEY, standard_config
 from tests.fakes.gateway import Gateway
 from tests.fakes.http import connect, head_of, send
-from tests.fakes.script import Script, error, reply, silent
+from tests.fakes.script import Script, endless_stream, error, reply, silent
 
 pytestmark = pytest.mark.e2e
 only = pytest.mark.parametrize
@@ -55,6 +55,11 @@ def wait_half_open(gateway: Gateway) -> None:
         time.sleep(0.02)
 
 
+def _head(body: bytes) -> bytes:
+    fields = {"content-type": "application/json", "content-length": str(len(body))}
+    return head_of("POST", "/v1/chat/completions", **AUTH, **fields)
+
+
 @only("stream", [False, True], ids=["whole", "stream"])
 def test_a_dead_primary_is_left_alone(brisk, upstream, stream):
     for _ in range(20):
@@ -85,6 +90,22 @@ def test_thirty_callers_are_three_probes_at_most(brisk, upstream):
     assert {answer.status for answer in brisk_answers} == {200}
 
 
+def test_long_streams_do_not_hold_up_the_recovery(brisk, upstream):
+    trip(brisk, upstream)
+    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    chunk |= {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "word "}, "finish_reason": None}]}
+    upstream.always("up-first", endless_stream(chunk, delay_s=0.05))
+    wait_half_open(brisk)
+    body = b'{"model": "first", "stream": true, "messages": [{"role": "user", "content": "hello"}]}'
+    socks = [connect(brisk.root_url) for _ in range(3)]
+    for sock in socks:  # without a fallback, each while those before it go on
+        sock.sendall(_head(body) + body)
+        assert sock.recv(15) == b"HTTP/1.1 200 OK"
+    assert troubles(brisk) == []
+    for sock in socks:
+        sock.close()
+
+
 def test_it_comes_back_after_two_good_probes(brisk, upstream):
     trip(brisk, upstream)
     assert brisk.metric("signalbox_breaker_state", deployment="oa/up-first") == 2
@@ -108,12 +129,9 @@ def test_forty_errors_of_callers_open_nothing(brisk, upstream, script):
 def test_thirty_departures_open_nothing(brisk, upstream):
     upstream.always("up-first", silent())
     body = b'{"model": "first", "messages": [{"role": "user", "content": "hello"}]}'
-    head = head_of(
-        "POST", "/v1/chat/completions", **AUTH, **{"content-type": "application/json", "content-length": str(len(body))}
-    )
     for count in range(1, 31):
         sock = connect(brisk.root_url)
-        sock.sendall(head + body)
+        sock.sendall(_head(body) + body)
         upstream.wait_requests(count, model="up-first")
         sock.close()
     for request in upstream.requests("up-first"):
