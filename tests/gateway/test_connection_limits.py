@@ -145,7 +145,16 @@ def test_a_slow_reader_is_not():
     serve(work, Answer(endless()))
 
 
-def test_the_rest_of_a_last_answer_does_not_stay_for_ever():
+class Roomy(Impatient):
+    """Takes an answer whole, so that nothing tells that its bytes do not flow."""
+
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=1 << 30)
+
+
+@pytest.mark.parametrize("connection", [Impatient, Roomy])
+def test_the_rest_of_a_last_answer_does_not_stay_for_ever(connection):
     """The answer is complete and the connection closing, but nobody takes the bytes."""
     whole = b"7,3,{" + b" " * 8_000_000 + b"}"
 
@@ -157,7 +166,7 @@ def test_the_rest_of_a_last_answer_does_not_stay_for_ever():
         assert gateway.closed == ["write_stall"]
         client.writer.transport.abort()
 
-    serve(work, Answer([whole, None]))
+    serve(work, Answer([whole, None]), connection=connection)
 
 
 def test_an_idle_connection_goes_for_a_new_one():
