@@ -140,8 +140,8 @@ class Assembler:
         kept = {id(upstream) for upstream in upstreams.values()}
         self.retired = [upstream.transport for _, upstream in self._upstreams.values() if id(upstream) not in kept]
         # Another address or another key: what the old one did says nothing.
-        self.guard.forget({name for name, known in self._upstreams.items() if connected.get(name) is not known})
-        self.guard.use(BreakerSettings(**config.policies.breaker.model_dump()))
+        changed = {name for name, known in self._upstreams.items() if connected.get(name) is not known}
+        self.guard.prepare(BreakerSettings(**config.policies.breaker.model_dump()), changed)
         self._upstreams = connected
         self.spending.use(config.budgets, config.keys)
         return runtime

@@ -58,6 +58,23 @@ class Guard:
         self._away: dict[str, Breaker] = {}  # those not closed
         self._throttles: dict[str, Throttle] = {}
         self._look_at = inf  # the first moment at which something here may be over
+        self._prepared: tuple[BreakerSettings, Collection[str]] | None = None
+
+    def prepare(self, settings: BreakerSettings, changed: Collection[str]) -> None:
+        """Have new settings, and providers that start over, ready for `adopt`: a configuration is built in a thread of
+        its own, and nothing here may change under a request.
+        """
+        self._prepared = settings, changed
+        if not self._breakers:
+            self.adopt()
+
+    def adopt(self) -> None:
+        """Take over what was prepared; only where requests are handled."""
+        if self._prepared is not None:
+            settings, changed = self._prepared
+            self._prepared = None
+            self.forget(changed)
+            self.use(settings)
 
     def use(self, settings: BreakerSettings) -> None:
         """Take over the settings of a new configuration; what is known of deployments stays."""

@@ -51,5 +51,6 @@ class Service:
 
     def use(self, runtime: Runtime) -> None:
         """Swap the reference: requests under way keep the snapshot they started with."""
+        runtime.guard.adopt()
         self.pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock, self.wall_clock, self.mirrors)
         self.gate.use(runtime.overload)

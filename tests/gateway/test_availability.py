@@ -257,6 +257,18 @@ def test_providers_that_changed_start_over(guard: Bench) -> None:
     assert guard.is_calm
 
 
+def test_what_a_reload_prepares_waits_for_the_swap(guard: Bench) -> None:
+    guard.prepare(BreakerSettings(failures=2), {"gone"})
+    assert guard.call(FAIL)
+    assert guard.call(FAIL)
+    assert not guard.is_calm  # nothing was known yet, so it held at once
+    guard.prepare(BreakerSettings(failures=3), {"one"})
+    assert guard.against() is Reason.BREAKER_OPEN
+    guard.adopt()
+    assert guard.is_calm
+    assert sum(guard.call(FAIL) for _ in range(9)) == 3
+
+
 def test_a_call_that_outlives_its_provider_ends_quietly(guard: Bench) -> None:
     ticket = guard.admit(ONE)
     guard.forget({"one"})
