@@ -33,7 +33,8 @@ def test_row_01_connect_refused(gateway, upstream, lane, stream):
 
 def test_row_02_syn_drop(gateway, upstream, lane, stream):
     bar_s = CONNECT_S + SLACK_S
-    assert typical(fallback_time(gateway, lane, "dropped", stream), bar_s) < bar_s
+    took_s = typical(fallback_time(gateway, lane, "dropped", stream), bar_s)
+    assert CONNECT_S * 0.9 < took_s < bar_s, "faster than the limit it would have been refused"
 
 
 @only("fault", [reset(), fin()], ids=["rst", "fin"])

@@ -1,5 +1,7 @@
 """Rows 6 to 10: the provider fails, or is slow, while it answers. A stream never ends silently."""
 
+import time
+
 import pytest
 
 from tests.fakes.chaos import bandwidth, fin, latency, reset, slices, stall
@@ -70,8 +72,12 @@ HARD_TEXT = "né\u2028 世界 \u0085 🙂 ends"
 def test_row_10_slices_latency_bandwidth(gateway, upstream, chaos, lane, stream, kind, name):
     own = lane(f"patient-{kind}")
     chaos.always(own.upstream_model, SLOW[name])
+    began = time.monotonic()
     slow = gateway.chat(own.route, HARD_TEXT, headers=AUTH, stream=stream)
+    took_s = time.monotonic() - began
     check_answered(slow, own.deployment, f"You said: {HARD_TEXT}")
+    assert took_s > SLOW[name].latency_s, "the fault did not happen"
+    assert chaos.hits(own.upstream_model) == 1
     assert len(upstream.requests()) == 1
 
 
