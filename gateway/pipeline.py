@@ -76,8 +76,7 @@ class Pipeline:
         try:
             await self._engine.run(decision, outcome, sink, limits)
         except ProviderError as error:
-            outcome.ending = "caller_error" if VERDICTS[error.kind].is_callers else "upstream_error"
-            outcome.refusal = answers.failure(outcome, error)
+            self._fail(outcome, error)
         except InterruptedStreamError as interrupted:
             outcome.ending = "interrupted"
             await _last_words(sink, answers.error_frame(interrupted.error))
@@ -90,6 +89,17 @@ class Pipeline:
         finally:
             self._settle(outcome, ask)
         return outcome
+
+    def _fail(self, outcome: Outcome, error: ProviderError) -> None:
+        """Nobody answered: an answer of before where one is kept and the provider is at fault, else the error."""
+        is_callers, request = VERDICTS[error.kind].is_callers, outcome.request
+        if not is_callers and not request.stream:
+            outcome.reply = self.runtime.last_resort.find(request, outcome.caller)
+        if outcome.reply is not None:
+            outcome.is_stale = True
+            return
+        outcome.ending = "caller_error" if is_callers else "upstream_error"
+        outcome.refusal = answers.failure(outcome, error)
 
     def _limits(self, decision: Decision, started: float, timeout_s: float | None) -> Limits:
         runtime, route = self.runtime, decision.route

@@ -8,6 +8,7 @@ from gateway.admission import OverloadLimits
 from gateway.availability import Guard
 from gateway.feedback.book import FeedbackBook
 from policies.hedging import HedgeRules, Hedges
+from policies.last_resort import LastResort, NoLastResort
 from policies.retry import Retries
 from policies.timeouts import Timeouts
 from providers.base import ErrorKind, Provider
@@ -56,7 +57,7 @@ class Runtime:
     is keyed by (route, provider), and has only routes with limits of their own; `retries` is by route, or model.
     `hedge` is None where no request gets a second call. `detours` are the models of a route for one kind of error.
     `feedback` is None where none is kept.
-    `guard` says what may be called now; it outlives the snapshot.
+    `guard` says what may be called now; it outlives the snapshot. `last_resort` is asked when everybody failed.
     """
 
     version: str
@@ -73,6 +74,7 @@ class Runtime:
     detours: Mapping[tuple[str, ErrorKind], tuple[str, ...]] = field(default_factory=dict)
     feedback: FeedbackBook | None = None
     guard: Guard = field(default_factory=Guard)
+    last_resort: LastResort = field(default_factory=NoLastResort)
     overload: OverloadLimits = field(default_factory=OverloadLimits)
 
     def timeouts_of(self, route: str | None, provider: str) -> Timeouts:

@@ -60,6 +60,7 @@ class Outcome:
     upstream_s: float = 0.0  # time in which an upstream call was running
     ended: float = 0.0
     stale_retries: int = 0
+    is_stale: bool = False  # the reply is one of before, because every candidate failed
     paused_s: float = 0.0  # time in which a repeated call was waited with
     is_budget_empty: bool = False  # one more call would have been made, had there been a token for it
     explanation: bytes = b""  # of the decision, as header text; only for a caller that wants it

@@ -14,7 +14,8 @@ JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
 _SHOULD_NOT_RETRY = (b"x-should-retry", b"false")
 # The response cache is not part of this version: every answer comes from a provider. nginx buffers streams unless told.
-_COMMON_LINES = b"cache-control: no-store\r\nx-signalbox-cache: bypass\r\n"
+_BYPASS = b"x-signalbox-cache: bypass"
+_COMMON_LINES = b"cache-control: no-store\r\n" + _BYPASS + b"\r\n"
 _WHOLE_LINES = b"content-type: application/json\r\n" + _COMMON_LINES
 _STREAM_LINES = b"content-type: text/event-stream; charset=utf-8\r\nx-accel-buffering: no\r\n" + _COMMON_LINES
 _MIN_RETRY_AFTER_S = 1
@@ -59,6 +60,8 @@ def answer_head(outcome: Outcome, now: float, length: int | None) -> bytes:
         lines += b"x-signalbox-dropped-params: %b\r\n" % header_text(
             ", ".join(name[:_DROPPED_CHARS] for name in outcome.dropped[:_DROPPED_SHOWN])
         )
+    if outcome.is_stale:
+        lines = lines.replace(_BYPASS, b"x-signalbox-cache: stale")
     if outcome.explanation:
         lines += b"x-signalbox-explanation: %b\r\n" % outcome.explanation
     if length is not None:
