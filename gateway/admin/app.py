@@ -37,6 +37,7 @@ def build_control_plane(service: Service, reloader: Reloader, endpoints: list[En
         version=version("signalbox-gateway"),
         summary="An OpenAI-compatible LLM routing gateway.",
         telemetry={"tracing": False, "metrics": False, "logs": False},
+        redirect_slashes=False,  # such a redirect repeats the Host of the request, which anybody can make up
     )
 
     def admin_only(request: Request) -> None:

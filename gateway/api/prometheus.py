@@ -13,7 +13,8 @@ async def _handle(service: Service, _scope: Scope, _receive: Receive, send: Send
     metrics.in_flight.set(service.in_flight)
     metrics.flush()
     body = service.render_metrics()
-    await http.send_whole(send, 200, [(b"content-type", CONTENT_TYPE_LATEST.encode())], body)
+    headers = [(b"content-type", CONTENT_TYPE_LATEST.encode()), (b"cache-control", b"no-store")]
+    await http.send_whole(send, 200, headers, body)
 
 
 ENDPOINT = Endpoint(("/metrics",), ("GET",), "metrics", "Every series of the gateway for Prometheus.", _handle)
