@@ -260,10 +260,14 @@ class AttemptRun:
     async def _forward(self, exchange: Exchange, decoder: StreamDecoder) -> bool:
         """The committed part of a stream, at the caller's pace. True when the body ended, False at its last event."""
         watchdog = self._watchdog
+        watchdog.touch()
+        said = decoder.output_bytes
         while decoder.error is None:
-            watchdog.touch()
             data = await exchange.chunk()
             out = decoder.close() if data is None else decoder.feed(data)
+            if decoder.output_bytes != said:  # comments, pings and empty deltas are no progress
+                said = decoder.output_bytes
+                watchdog.touch()
             if out:
                 waiting = self._sink.write(out)
                 if waiting is not None:

@@ -62,7 +62,7 @@ class Race:
         pending = set(self._tasks)
         while pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
+            for task in [task for task in self._tasks if task in done]:
                 if task.cancelled():
                     continue
                 error = task.exception()
@@ -87,3 +87,6 @@ class Race:
             task.cancel()
         if running:
             await asyncio.wait(running)
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.exception()  # looked at, so that nobody reports it as lost

@@ -107,6 +107,8 @@ class Watchdog:
             horizon = self._loop.time() + self._limit_s if self.phase_at == inf and self._limit_s else inf
             self._arm(min(due, horizon))
             return
+        if self._task.cancelling():
+            return  # somebody else ends it already, and says why
         self._expired = Cause.TOTAL if self.total_at <= self.phase_at else self._phase
         self._task.cancel()
 
