@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from math import inf
+from math import inf, sqrt
 
 import pybreaker
 
@@ -27,6 +27,23 @@ _PERSON_S = 300.0
 _LONGEST_HOLD_S = 600.0
 # Open time over for so long and nobody came to probe: what was known is too old to stand against anybody.
 _IDLE_S = 600.0
+
+
+# A share is taken for what it surely is: the lower end of Wilson's interval (1927), at 99 %. Two providers that fail
+# four calls in ten would otherwise both trip by chance sooner or later, and an outage is worse than their failures. What
+# fails half of its calls has to be found out by a window's worth of them, hence the caution.
+_SURENESS = 2.33
+_CAUTION = 0.85
+
+
+def _at_least(failed: int, calls: int) -> float:
+    """The share of failures that so many out of so many calls speak for."""
+    if not calls:
+        return 0.0
+    square = _SURENESS * _SURENESS
+    share = failed / calls
+    spread = _SURENESS * sqrt(share * (1.0 - share) / calls + square / (4.0 * calls * calls))
+    return (share + square / (2.0 * calls) - spread) / (1.0 + square / calls)
 
 
 class BreakerVerdict(StrEnum):
@@ -226,7 +243,10 @@ class Breaker:
                 failed += bucket[1]
         if is_telling and answered < _TELLING_CALLS:
             return False
-        return failed >= self._settings.error_rate * (answered + self.pending)
+        calls = answered + self.pending
+        if failed == calls:
+            return not is_telling or failed >= _TELLING_CALLS  # nothing speaks for it: a row is as long as it is set
+        return _at_least(failed, calls) >= _CAUTION * self._settings.error_rate
 
     def _bucket_at(self, now: float) -> list[int]:
         """The counts that a call ending now belongs to."""

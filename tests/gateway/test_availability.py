@@ -243,6 +243,7 @@ def test_new_settings_hold_for_all(guard: Bench) -> None:
     guard.call(OK)
     guard.use(BreakerSettings(failures=1))
     guard.call(FAIL)
+    guard.call(FAIL)
     guard.call(FAIL, OTHER)
     assert [guard.against(target) for target in (ONE, OTHER)] == [Reason.BREAKER_OPEN] * 2
 

@@ -57,10 +57,10 @@ def test_failures_in_a_row_open_it_and_nobody_passes() -> None:
 
 def test_a_row_is_not_enough_while_the_share_disagrees() -> None:
     bench = Bench()
-    bench.calls([OK] * 6 + [FAIL] * 5)
+    bench.calls([OK] * 6 + [FAIL] * 7)
     assert bench.state is CLOSED
-    bench.call(FAIL)
-    assert bench.state is BreakerState.OPEN  # six of twelve
+    bench.calls([FAIL] * 3)
+    assert bench.state is BreakerState.OPEN
 
 
 def test_what_answered_well_a_moment_ago_and_is_dead_takes_few_hits() -> None:
@@ -71,8 +71,16 @@ def test_what_answered_well_a_moment_ago_and_is_dead_takes_few_hits() -> None:
 
 def test_the_share_of_failures_opens_it_without_a_row() -> None:
     bench = Bench()
-    assert bench.calls([OK, FAIL] * 50) == 20  # half of the first twenty
+    assert bench.calls([OK, FAIL, FAIL, FAIL] * 50) == 20  # three quarters of the first twenty
     assert bench.state is BreakerState.OPEN
+
+
+def test_half_failing_is_found_out_by_many_calls_and_four_in_ten_are_not() -> None:
+    bench = Bench()
+    assert 100 < bench.calls([OK, FAIL] * 1_000) < 500
+    bench = Bench()
+    bench.calls([OK, FAIL, OK, FAIL, OK] * 400)
+    assert bench.state is CLOSED
 
 
 def test_few_calls_say_nothing() -> None:
@@ -83,12 +91,13 @@ def test_few_calls_say_nothing() -> None:
 
 def test_what_was_before_the_window_is_forgotten() -> None:
     bench = Bench(window_s=30)
-    bench.calls([OK, FAIL] * 9)
+    mostly = [OK, FAIL, FAIL, FAIL] * 4 + [OK, FAIL]
+    bench.calls(mostly)
     bench.now += 36
-    bench.calls([OK, FAIL] * 9)
+    bench.calls(mostly)
     assert bench.state is CLOSED
     bench.now += 20
-    bench.calls([OK, FAIL])
+    bench.calls([FAIL, FAIL])
     assert bench.state is BreakerState.OPEN
 
 
