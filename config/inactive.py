@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from config.findings import Finding, Path, dotted
 from config.schema import Config
 
-
 # Path of the section, and whether the file makes use of it.
 _SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = (
     (

@@ -57,8 +57,8 @@ class Server(uvicorn.Server):
             if self._lame_duck_s > 0 and self._loop is not None:
                 self._loop.call_soon_threadsafe(self._loop.call_later, self._lame_duck_s, self._stop)
                 return
-        elif self.should_exit:
-            self.force_exit = True
+        else:
+            self.force_exit = True  # once is "finish what you do", twice is "now"
         self.should_exit = True
 
     def _stop(self) -> None:

@@ -30,8 +30,8 @@ _IDLE_S = 600.0
 
 
 # A share is taken for what it surely is: the lower end of Wilson's interval (1927), at 99 %. Two providers that fail
-# four calls in ten would otherwise both trip by chance sooner or later, and an outage is worse than their failures. What
-# fails half of its calls has to be found out by a window's worth of them, hence the caution.
+# four calls in ten would otherwise both trip by chance sooner or later, and an outage is worse than their failures.
+# What fails half of its calls has to be found out by a window's worth of them, hence the caution.
 _SURENESS = 2.33
 _CAUTION = 0.85
 
