@@ -21,6 +21,7 @@ _MAX_HEAD_BYTES = 32 * 1024
 _MAX_HEADERS = 100
 _HEAD_S = 20.0  # for a request head to arrive, from its first byte or from the connection's start
 _MAX_TARGET_BYTES = 8 * 1024
+_LINGER_S = 1.0
 _MAX_PIPELINED = 16  # requests that wait for the answer before them
 _WRITE_STALL_S = 30.0  # in which a client that has bytes to read has to take some
 # Beyond the limit of connections one more in so many is still heard, because it may ask how the gateway is.
@@ -93,8 +94,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= _MAX_PIPELINED:
             self._closing_for("pipeline")
             raise ValueError("too many requests ahead of their answers")  # the parser stops here
-        # Only a whole head ends the wait for a next request: blank lines or the rest of a body that nobody wanted do
-        # not keep a connection for ever.
+        # Only a whole head ends the wait for a next request: blank lines or an unwanted body's rest keep nothing open.
         self._unset_keepalive_if_required()
         self._in_head = False
         self._head_bytes = 0
@@ -130,8 +130,7 @@ class Connection(HttpToolsProtocol):
             return
         cycle.more_body = False
         cycle.message_event.set()
-        # A large body stops the reading until somebody takes it. Now that all of it is here, reading goes on: nothing
-        # but reading tells that the client has left.
+        # A large body stops the reading until it is taken; all of it is here, and only reading tells who has left.
         if self.flow.read_paused and not self.pipeline:
             self.flow.resume_reading()
 
@@ -369,10 +368,18 @@ class Exchange(RequestResponseCycle):
             self.response_complete = True
             self.message_event.set()
             if not self.keep_alive:
-                self.transport.close()
-                if self.transport.get_write_buffer_size() and self.on_left_over is not None:
-                    self.on_left_over()
+                self._hang_up()
             self.on_response()
+
+    def _hang_up(self) -> None:
+        if self.more_body:
+            # Closing while the client still sends would take the answer with it: read on for a moment (RFC 9112, 9.6).
+            self.flow.resume_reading()
+            asyncio.get_running_loop().call_later(_LINGER_S, self.transport.close)
+            return
+        self.transport.close()
+        if self.transport.get_write_buffer_size() and self.on_left_over is not None:
+            self.on_left_over()
 
 
 def _header_line(name: bytes, value: bytes) -> bytes:
