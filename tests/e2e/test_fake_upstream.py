@@ -149,7 +149,7 @@ def test_idle_close(upstream):
     body = b'{"model":"m"}'
     began = time.monotonic()
     raw(upstream.base_url, head_of("POST", "/v1/chat/completions", content_length=str(len(body))) + body)
-    assert 0.04 < time.monotonic() - began < 8, "silence alone ends the reading after 10 s"
+    assert 0.01 < time.monotonic() - began < 8, "silence alone ends the reading after 10 s; clocks may tick in 20 ms"
 
 
 def test_garbage_and_refusal(upstream):
