@@ -1,0 +1,148 @@
+"""What was used of one meter: in a calendar window, over a rolling one, or at this moment.
+
+Both kinds of account have the same face: `used` and `limit` for the check, `mark` says where a hold of this moment is
+charged later by `charge`, `free_in` how long to wait, `balance` what to show. Times are Unix seconds.
+"""
+
+from collections import deque
+from math import ceil, inf
+
+from policies.stores.base import Balance, Meter
+from policies.windows import CalendarWindow, NoWindow, Period, RollingWindow
+
+
+class CalendarAccount:
+    """One calendar window of a meter, or of one without windows; the next window gets an account of its own."""
+
+    __slots__ = ("carried", "held", "period", "raised", "spent")
+
+    def __init__(self, period: Period, carried: int = 0) -> None:
+        self.period = period
+        self.carried = carried
+        self.raised = 0
+        self.spent = 0
+        self.held = 0
+
+    def used(self, now_s: float) -> int:  # noqa: ARG002 - both kinds have the same face
+        """What is spent and held, in units of the meter."""
+        return self.spent + self.held
+
+    def limit(self, meter: Meter) -> int:
+        """What may be used: the meter's limit with what was carried over and raised."""
+        return meter.limit + self.carried + self.raised
+
+    def mark(self, now_s: float) -> float:  # noqa: ARG002
+        """Where a hold of this moment is charged."""
+        return self.period.start_s
+
+    def charge(self, amount: int, mark: float) -> None:  # noqa: ARG002
+        """Add what was used (less than 0: give back)."""
+        self.spent += amount
+
+    def free_in(self, meter: Meter, amount: int, now_s: float) -> float | None:
+        """In how many seconds so much could be free; None where nobody knows, or never."""
+        if amount > meter.limit or self.period.end_s == inf:
+            return None
+        return max(0.0, self.period.end_s - now_s)
+
+    def balance(self, meter: Meter, now_s: float) -> Balance:  # noqa: ARG002
+        start_s, end_s = self.period
+        limit = self.limit(meter)
+        return Balance(meter.id, limit, self.spent, self.held, start_s, end_s, self.raised, self.carried)
+
+
+class RollingAccount:
+    """The last `length_s` seconds in buckets. Of the bucket that is leaving the window, the part still inside counts.
+
+    That is the sliding window counter with more than two parts: for an even stream it admits the limit per window, and
+    at its worst one bucket's share more.
+    """
+
+    __slots__ = ("_buckets", "_sum", "held", "raised", "window")
+
+    def __init__(self, window: RollingWindow) -> None:
+        self.window = window
+        self.held = 0
+        self.raised = 0
+        self._buckets: deque[list[int]] = deque()  # [number of the bucket, amount], oldest first
+        self._sum = 0
+
+    def used(self, now_s: float) -> int:
+        buckets = self._buckets
+        if not buckets:
+            return self.held
+        bucket_s = self.window.bucket_s
+        oldest = now_s / bucket_s - self.window.buckets  # in buckets: what lies before is outside
+        while buckets and buckets[0][0] + 1 <= oldest:
+            self._sum -= buckets.popleft()[1]
+        used = self._sum + self.held
+        if buckets and buckets[0][0] < oldest:
+            used -= int(buckets[0][1] * (oldest - buckets[0][0]))
+        return used
+
+    def limit(self, meter: Meter) -> int:
+        return meter.limit + self.raised
+
+    def mark(self, now_s: float) -> float:
+        return float(int(now_s / self.window.bucket_s))
+
+    def charge(self, amount: int, mark: float) -> None:
+        number = int(mark)
+        buckets = self._buckets
+        at = len(buckets)
+        while at and buckets[at - 1][0] > number:
+            at -= 1
+        if at and buckets[at - 1][0] == number:
+            buckets[at - 1][1] += amount
+        elif at == 0 and buckets and buckets[-1][0] - number >= self.window.buckets:
+            return  # held longer than the window: it has left it
+        else:
+            buckets.insert(at, [number, amount])
+        self._sum += amount
+
+    def free_in(self, meter: Meter, amount: int, now_s: float) -> float | None:
+        if amount > self.limit(meter) or amount + self.held > self.limit(meter):
+            return None
+        missing = self.used(now_s) + amount - self.limit(meter)
+        bucket_s = self.window.bucket_s
+        oldest = now_s / bucket_s - self.window.buckets
+        for number, spent in self._buckets:
+            inside = min(1.0, number + 1 - oldest)
+            leaving = spent * inside
+            if leaving >= missing:
+                begins = max(number, oldest)
+                return max(0.0, (begins - oldest + inside * missing / max(1, leaving)) * bucket_s)
+            missing -= ceil(leaving) if leaving != int(leaving) else int(leaving)
+        return self.window.length_s
+
+    def balance(self, meter: Meter, now_s: float) -> Balance:
+        spent = self.used(now_s) - self.held
+        end_s = now_s
+        if self._buckets:
+            end_s = (self._buckets[-1][0] + 1 + self.window.buckets) * self.window.bucket_s
+        limit = self.limit(meter)
+        return Balance(meter.id, limit, spent, self.held, now_s - self.window.length_s, end_s, self.raised)
+
+    def forget(self) -> None:
+        """Nothing was spent."""
+        self._buckets.clear()
+        self._sum = 0
+
+
+def open_account(meter: Meter, now_s: float, last: "CalendarAccount | None" = None) -> CalendarAccount | RollingAccount:
+    """The account of a meter's present window; `last` is that of the window before it, for what it left over."""
+    window = meter.window
+    if isinstance(window, RollingWindow):
+        return RollingAccount(window)
+    if isinstance(window, NoWindow):
+        return CalendarAccount(Period(0.0, inf))
+    return CalendarAccount(window.period(now_s), carried_over(meter, window, last, now_s))
+
+
+def carried_over(meter: Meter, window: CalendarWindow, last: CalendarAccount | None, now_s: float) -> int:
+    """What the window before left of the limit, at most `carry_max`; nothing where that window was not the last one."""
+    if not meter.carry_max or last is None:
+        return 0
+    if window.before(window.period(now_s)) != last.period:
+        return meter.carry_max if last.period.end_s <= now_s else 0  # nothing at all was spent meanwhile
+    return max(0, min(meter.carry_max, meter.limit + last.raised - last.spent - last.held))

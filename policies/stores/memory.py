@@ -1,0 +1,220 @@
+"""Holds in the memory of one process: exact, because nothing here waits between the check and the booking."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from math import inf
+
+from policies.stores.accounts import CalendarAccount, RollingAccount, open_account
+from policies.stores.base import (
+    Balance,
+    Denied,
+    Granted,
+    Line,
+    Meter,
+    OpenHold,
+    Reports,
+    Settlement,
+    Unavailable,
+    Verdict,
+)
+
+_LATE_KEPT = 10_000  # leases that ended, so that what comes late can still be set right
+
+
+class Held:
+    """An open hold: its accounts with where they are charged, and the amounts."""
+
+    __slots__ = ("accounts", "amounts", "granted", "is_dispatched", "lease_until_s", "marks", "meters")
+
+    def __init__(
+        self,
+        meters: list[Meter],
+        accounts: list[CalendarAccount | RollingAccount],
+        marks: list[float],
+        amounts: list[int],
+        granted: Granted,
+        lease_until_s: float,
+        *,
+        is_dispatched: bool,
+    ) -> None:
+        self.meters = meters
+        self.accounts = accounts
+        self.marks = marks
+        self.amounts = amounts
+        self.granted = granted
+        self.lease_until_s = lease_until_s
+        self.is_dispatched = is_dispatched
+
+
+class MemoryStore:
+    """The store of a single process. What it knows ends with it; `sqlite` adds a journal. `now` gives Unix seconds."""
+
+    is_remote = False
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.reports = Reports()
+        self._now = now
+        self._accounts: dict[str, CalendarAccount | RollingAccount] = {}
+        self._holds: dict[str, Held] = {}
+        self._late: OrderedDict[str, Held] = OrderedDict()
+        self._next_end_s = inf
+
+    def hold(self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False) -> Verdict:
+        known = self._holds.get(hold_id)
+        if known is not None:
+            return known.granted
+        now_s = self._now()
+        if now_s >= self._next_end_s:
+            self._reap(now_s)
+        meters: list[Meter] = []
+        accounts: list[CalendarAccount | RollingAccount] = []
+        marks: list[float] = []
+        amounts: list[int] = []
+        left: list[int] = []
+        for meter, amount in lines:
+            account = self._accounts.get(meter.id)
+            if account is None or (type(account) is CalendarAccount and now_s >= account.period.end_s):
+                account = self._open(meter, now_s)
+            room = account.limit(meter) - account.used(now_s) - amount
+            if room < 0:
+                return _denied(meter, account, amount, now_s)
+            meters.append(meter)
+            accounts.append(account)
+            marks.append(account.mark(now_s))
+            amounts.append(amount)
+            left.append(room)
+        for account, amount in zip(accounts, amounts, strict=True):
+            account.held += amount
+        until_s = now_s + lease_s
+        self._next_end_s = min(self._next_end_s, until_s)
+        granted = Granted(tuple(left))
+        self._holds[hold_id] = Held(meters, accounts, marks, amounts, granted, until_s, is_dispatched=is_dispatched)
+        return granted
+
+    def extend(self, hold_id: str, amounts: Sequence[int]) -> Verdict:
+        held = self._holds.get(hold_id)
+        if held is None:
+            return Unavailable("its lease has ended")
+        now_s = self._now()
+        left: list[int] = []
+        for meter, account, amount in zip(held.meters, held.accounts, amounts, strict=True):
+            room = account.limit(meter) - account.used(now_s) - amount
+            if room < 0 and amount > 0:
+                return _denied(meter, account, amount, now_s)
+            left.append(room)
+        for at, amount in enumerate(amounts):
+            held.accounts[at].held += amount
+            held.amounts[at] += amount
+        return Granted(tuple(left))
+
+    def dispatched(self, hold_id: str) -> None:
+        held = self._holds.get(hold_id)
+        if held is not None:
+            held.is_dispatched = True
+
+    def settle(self, settlement: Settlement) -> None:
+        self._charge(settlement)
+
+    def renew(self, hold_ids: Sequence[str], lease_s: float) -> None:
+        until_s = self._now() + lease_s
+        for hold_id in hold_ids:
+            held = self._holds.get(hold_id)
+            if held is not None:
+                held.lease_until_s = until_s
+
+    def balances(self, meters: Sequence[Meter]) -> list[Balance]:
+        now_s = self._now()
+        if now_s >= self._next_end_s:
+            self._reap(now_s)
+        return [self._account(meter, now_s).balance(meter, now_s) for meter in meters]
+
+    def open_holds(self) -> list[OpenHold]:
+        self._reap(self._now())
+        return [_shown(hold_id, held) for hold_id, held in self._holds.items()]
+
+    def raise_limit(self, meter: Meter, amount: int) -> Balance:
+        now_s = self._now()
+        account = self._account(meter, now_s)
+        account.raised += amount
+        return account.balance(meter, now_s)
+
+    def reset(self, meter: Meter) -> Balance:
+        now_s = self._now()
+        account = self._account(meter, now_s)
+        if isinstance(account, RollingAccount):
+            account.forget()
+        else:
+            account.spent = 0
+        return account.balance(meter, now_s)
+
+    async def close(self) -> None:
+        """Nothing is under way."""
+
+    def _charge(self, settlement: Settlement) -> Held | None:
+        """Book what was used. None where the hold is not known, or was settled before."""
+        hold_id, used = settlement.id, settlement.amounts
+        held = self._holds.pop(hold_id, None)
+        if held is None:
+            return self._charge_late(settlement)
+        for at, account in enumerate(held.accounts):
+            amount = held.amounts[at]
+            account.held -= amount
+            actual = used[at]
+            if actual > amount:
+                self.reports.overruns.append((hold_id, held.meters[at].id, actual - amount))
+            if actual and not held.meters[at].is_returned:
+                account.charge(actual, held.marks[at])
+        return held
+
+    def _charge_late(self, settlement: Settlement) -> Held | None:
+        """Its lease had ended. What was charged in full then is set right now."""
+        held = self._late.pop(settlement.id, None)
+        if held is None:
+            return None
+        for at, account in enumerate(held.accounts):
+            charged = held.amounts[at] if held.is_dispatched else 0
+            if not held.meters[at].is_returned:
+                account.charge(settlement.amounts[at] - charged, held.marks[at])
+        return held
+
+    def _account(self, meter: Meter, now_s: float) -> CalendarAccount | RollingAccount:
+        account = self._accounts.get(meter.id)
+        if account is None or (type(account) is CalendarAccount and now_s >= account.period.end_s):
+            account = self._open(meter, now_s)
+        return account
+
+    def _open(self, meter: Meter, now_s: float) -> CalendarAccount | RollingAccount:
+        last = self._accounts.get(meter.id)
+        account = open_account(meter, now_s, last if isinstance(last, CalendarAccount) else None)
+        self._accounts[meter.id] = account
+        return account
+
+    def _reap(self, now_s: float) -> None:
+        """End the leases whose time is over: what was sent is charged in full, the rest is free again."""
+        over = [(hold_id, held) for hold_id, held in self._holds.items() if held.lease_until_s <= now_s]
+        for hold_id, held in over:
+            del self._holds[hold_id]
+            self.reports.expired.append(_shown(hold_id, held))
+            self._late[hold_id] = held
+            for at, account in enumerate(held.accounts):
+                account.held -= held.amounts[at]
+                if held.is_dispatched and not held.meters[at].is_returned:
+                    account.charge(held.amounts[at], held.marks[at])
+            self._ended(hold_id, held)
+        while len(self._late) > _LATE_KEPT:
+            self._late.popitem(last=False)
+        self._next_end_s = min((held.lease_until_s for held in self._holds.values()), default=inf)
+
+    def _ended(self, hold_id: str, held: Held) -> None:
+        """A lease ended; for stores that keep a journal."""
+
+
+def _denied(meter: Meter, account: CalendarAccount | RollingAccount, amount: int, now_s: float) -> Denied:
+    balance = account.balance(meter, now_s)
+    retry_s = None if meter.is_returned else account.free_in(meter, amount, now_s)
+    return Denied(meter, balance.limit, balance.spent, balance.held, amount, balance.end_s, retry_s)
+
+
+def _shown(hold_id: str, held: Held) -> OpenHold:
+    amounts = {meter.id: amount for meter, amount in zip(held.meters, held.amounts, strict=True)}
+    return OpenHold(hold_id, amounts, held.lease_until_s, held.is_dispatched)

@@ -1,0 +1,107 @@
+"""Carry-over, raises and resets, in every store; the calendar itself."""
+
+from datetime import UTC, datetime
+from math import inf
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from policies.stores.base import Denied, Granted
+from policies.windows import Calendar, CalendarWindow
+from tests.policies.stores.kinds import budget, per_minute
+
+
+def test_what_a_window_left_over_is_carried_into_the_next(store):
+    day = budget(1000, carry_max=300)
+    store.hold("a", (day, 900))
+    store.settle("a", 900)
+    store.pass_time(86_400)
+    assert (store.balance(day).carried, store.balance(day).limit) == (100, 1100)
+    store.pass_time(86_400)
+    assert store.balance(day).carried == 300, "at most so much"
+
+
+def test_days_without_any_spending_carry_over_as_well(store):
+    day = budget(1000, carry_max=300)
+    store.hold("a", (day, 1000))
+    store.settle("a", 1000)
+    store.pass_time(3 * 86_400)
+    assert store.balance(day).carried == 300
+
+
+def test_a_first_window_has_nothing_to_carry(store):
+    assert store.balance(budget(1000, carry_max=300)).carried == 0
+
+
+def test_a_raise_holds_for_the_present_window(store):
+    day = budget(1000)
+    raised = store.raise_limit(day, 500)
+    assert (raised.limit, raised.raised) == (1500, 500)
+    assert isinstance(store.hold("a", (day, 1500)), Granted)
+    store.settle("a", 1500)
+    store.pass_time(86_400)
+    assert isinstance(store.hold("b", (day, 1001)), Denied)
+    assert store.raise_limit(day, -400).limit == 600
+
+
+@pytest.mark.parametrize("meter", [budget(1000), per_minute(1000)], ids=["calendar", "rolling"])
+def test_a_reset_forgets_the_spending_and_not_the_holds(store, meter):
+    store.hold("a", (meter, 700))
+    store.settle("a", 700)
+    store.hold("b", (meter, 200))
+    after = store.reset(meter)
+    assert (after.spent, after.held) == (0, 200)
+    assert isinstance(store.hold("c", (meter, 800)), Granted)
+
+
+def test_a_total_never_ends(store):
+    total = budget(1000, Calendar.TOTAL)
+    store.hold("a", (total, 1000))
+    store.settle("a", 1000)
+    store.pass_time(400 * 86_400)
+    denied = store.hold("b", (total, 1))
+    assert isinstance(denied, Denied)
+    assert (denied.reset_s, denied.retry_s) == (inf, None)
+
+
+def test_more_than_the_whole_limit_will_never_fit(store):
+    denied = store.hold("a", (budget(1000), 1001))
+    assert isinstance(denied, Denied)
+    assert denied.retry_s is None
+
+
+def _at(text, zone=UTC):
+    return datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("unit", "start", "end"),
+    [
+        (Calendar.MINUTE, "2026-12-31T23:59", "2027-01-01T00:00"),
+        (Calendar.HOUR, "2026-12-31T23:00", "2027-01-01T00:00"),
+        (Calendar.DAY, "2026-12-31T00:00", "2027-01-01T00:00"),
+        (Calendar.WEEK, "2026-12-28T00:00", "2027-01-04T00:00"),
+        (Calendar.MONTH, "2026-12-01T00:00", "2027-01-01T00:00"),
+    ],
+)
+@pytest.mark.parametrize("zone", [UTC, ZoneInfo("Asia/Kolkata"), ZoneInfo("America/New_York")], ids=str)
+def test_calendar_windows(unit, start, end, zone):
+    window = CalendarWindow(unit, zone)
+    period = window.period(_at("2026-12-31T23:59:30", zone))
+    assert period == (_at(start, zone), _at(end, zone))
+    assert window.before(period).end_s == period.start_s
+
+
+def test_days_of_a_clock_change_have_23_and_25_hours():
+    window = CalendarWindow(Calendar.DAY, ZoneInfo("Europe/Berlin"))
+    spring = window.period(_at("2026-03-29T12:00"))
+    autumn = window.period(_at("2026-10-25T12:00"))
+    assert (spring.end_s - spring.start_s, autumn.end_s - autumn.start_s) == (23 * 3600, 25 * 3600)
+
+
+def test_the_hour_that_a_clock_change_repeats_is_two_windows():
+    window = CalendarWindow(Calendar.HOUR, ZoneInfo("Europe/Berlin"))
+    first = window.period(_at("2026-10-25T00:30"))
+    second = window.period(_at("2026-10-25T01:30"))
+    assert first.end_s == second.start_s
+    assert second.end_s - second.start_s == 3600
