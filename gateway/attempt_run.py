@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
-import orjson
-
+from gateway.counted import usage_of_cut, usage_of_stream, usage_of_whole
 from gateway.runtime import Runtime
 from gateway.walk import Detour
 from policies.breaker import BreakerVerdict
@@ -14,16 +13,14 @@ from policies.outcome import Attempt, Outcome
 from policies.retry import Retry
 from policies.timeouts import Watchdog
 from policies.verdicts import VERDICTS, breaker_verdict
-from providers.base import Cause, ErrorKind, ProviderError, Reply, Request, StreamDecoder, Usage
-from providers.tokens import estimate, estimate_prompt
+from providers.base import Cause, ErrorKind, ProviderError, StreamDecoder, Usage
+from providers.tokens import estimate_prompt
 from providers.transport import Exchange
 from routing.decision import Deployment
 
 # What an answer may weigh in memory; a larger one is a fault of the provider.
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
-_BYTES_PER_TOKEN = 4
-_ROUGH_TOKENS = 8
 # Output tokens from which on their number says something about the time that each takes.
 _TELLING_TOKENS = 16
 _DROPPED_SHOWN = 5
@@ -194,7 +191,7 @@ class AttemptRun:
         record.ended = self._clock()
         record.ttft_s = record.ended - record.started
         reply = self._upstream.provider.reply(self._request, self._target, body)
-        record.usage = reply.usage or _counted(self._request, reply)
+        record.usage = reply.usage or usage_of_whole(self._request, reply)
         record.is_complete = True
         self._guard.record(
             record.deployment,
@@ -251,9 +248,9 @@ class AttemptRun:
                 while await exchange.chunk() is not None:
                     pass
         finally:
-            record.usage = decoder.usage if record.is_complete else _cut_short(self._request, decoder)
+            record.usage = decoder.usage if record.is_complete else usage_of_cut(self._request, decoder)
             if record.usage is None:
-                record.usage = _estimated(self._request, decoder)
+                record.usage = usage_of_stream(self._request, decoder)
             if outcome.answered_by is record:
                 outcome.finish_reason = decoder.finish_reason
 
@@ -358,33 +355,3 @@ async def _until_content(exchange: Exchange, decoder: StreamDecoder) -> tuple[by
         if data is None or held.endswith(_DONE):
             return held, data is None
     return held, False
-
-
-def _cut_short(request: Request, decoder: StreamDecoder) -> Usage | None:
-    """The usage of a stream that broke.
-
-    Some providers tell the prompt's size at the start and the answer's at the end only. What had arrived is counted
-    where that is far more than they had said; our count is rough, so a small difference says nothing.
-    """
-    told, counted = decoder.usage, _estimated(request, decoder)
-    if told is None or counted is None or counted.output <= 2 * told.completion_tokens + _ROUGH_TOKENS:
-        return told
-    return replace(told, output=counted.output - told.reasoning, is_estimated=True)
-
-
-def _counted(request: Request, reply: Reply) -> Usage:
-    """Our own count for a whole answer whose provider told no usage."""
-    output = 0
-    if request.operation != "embeddings":
-        for choice in orjson.loads(reply.body).get("choices", ()):
-            shown = choice.get("message") or choice.get("text") or ""
-            output += estimate(shown if isinstance(shown, str) else orjson.dumps(shown).decode())
-    return Usage(input=estimate_prompt(request.body), output=output, is_estimated=True)
-
-
-def _estimated(request: Request, decoder: StreamDecoder) -> Usage | None:
-    """Our own count for a stream that was cut before it told its usage; None where nothing had arrived."""
-    if not decoder.has_content:
-        return None
-    output = -(-decoder.output_bytes // _BYTES_PER_TOKEN)
-    return Usage(input=estimate_prompt(request.body), output=output, is_estimated=True)
