@@ -1,10 +1,12 @@
 """Checks between sections: every name that is referred to exists, is of the right sort, and leads to no circle."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from config.crosscheck_constraints import check_constraints
 from config.crosscheck_experiments import check_experiments
+from config.crosscheck_keys import check_keys
+from config.crosscheck_money import check_money
 from config.crosscheck_routes import check_routes
 from config.crosscheck_rules import check_rules
 from config.findings import Finding, Path, nearest, suggestion
@@ -20,6 +22,7 @@ class Names:
     routes: frozenset[str]
     budgets: frozenset[str]
     limits: frozenset[str]
+    teams: frozenset[str]
     keys: frozenset[str]
     provider_keys: Mapping[str, tuple[str, ...]]  # as written, also where the value is an unset variable
 
@@ -50,9 +53,8 @@ def check(
     yield from check_constraints(config, names)
     yield from check_experiments(config, names)
     yield from check_rules(config, names)
-    yield from _check_budgets(config, names)
-    yield from _check_limits(config)
-    yield from _check_keys(config, names)
+    yield from check_money(config, names)
+    yield from check_keys(config, names)
 
 
 def _check_providers(config: Config, disabled: Collection[str], known_kinds: Collection[str]) -> Iterator[Finding]:
@@ -136,88 +138,3 @@ def _all_disabled(providers: list[str]) -> str:
         return f"its provider '{providers[0]}' is disabled"
     quoted = " and ".join(f"'{provider}'" for provider in providers)
     return f"its providers {quoted} are disabled"
-
-
-def _check_budgets(config: Config, names: Names) -> Iterator[Finding]:
-    for name, budget in config.budgets.items():
-        path: Path = ("budgets", name)
-        if budget.parent is not None and budget.parent not in names.budgets:
-            message = f"There is no budget '{budget.parent}'."
-            hint = suggestion(budget.parent, names.budgets, "budgets")
-            yield Finding("error", "unknown-budget", message, (*path, "parent"), hint=hint)
-        if budget.on_soft is None:
-            continue
-        if budget.on_soft.route not in names.routes:
-            message = f"There is no route '{budget.on_soft.route}'."
-            hint = suggestion(budget.on_soft.route, names.routes, "routes")
-            yield Finding("error", "unknown-route", message, (*path, "on_soft", "route"), hint=hint)
-        if not names.can_be_asked(budget.on_soft.to):
-            message = f"There is no route or model '{budget.on_soft.to}'."
-            hint = suggestion(budget.on_soft.to, names.callable, "models")
-            yield Finding("error", "unknown-model", message, (*path, "on_soft", "to"), hint=hint)
-        elif budget.on_soft.to == budget.on_soft.route:
-            message = f"'on_soft' moves the route '{budget.on_soft.route}' to itself."
-            yield Finding("error", "circle", message, (*path, "on_soft", "to"), hint="Name a cheaper route.")
-    parents = {name: budget.parent for name, budget in config.budgets.items() if budget.parent is not None}
-    for circle in _circles(parents):
-        chain = " -> ".join([*circle, circle[0]])
-        message = f"The parents of these budgets form a circle: {chain}."
-        yield Finding("error", "circle", message, ("budgets", circle[0], "parent"), hint="Remove one 'parent'.")
-
-
-def _circles(parents: Mapping[str, str]) -> Iterator[list[str]]:
-    """Every circle once, starting where the file has it first."""
-    done: set[str] = set()
-    for start in parents:
-        chain: list[str] = []
-        name: str | None = start
-        while name is not None and name not in done and name not in chain:
-            chain.append(name)
-            name = parents.get(name)
-        if name is not None and name in chain:
-            yield chain[chain.index(name) :]
-        done.update(chain)
-
-
-def _check_limits(config: Config) -> Iterator[Finding]:
-    for name, limit in config.limits.items():
-        if not limit.model_dump(exclude_none=True):
-            message = f"limits.{name} limits nothing."
-            hint = "Give requests_per_minute, tokens_per_minute or concurrency."
-            yield Finding("warning", "empty-limit", message, ("limits", name), "key", hint=hint)
-
-
-def _check_keys(config: Config, names: Names) -> Iterator[Finding]:
-    yield from _duplicates(((key.name, ("keys", i, "name")) for i, key in enumerate(config.keys)), "name")
-    yield from _duplicates(((key.sha256, ("keys", i, "sha256")) for i, key in enumerate(config.keys)), "secret")
-    for index, key in enumerate(config.keys):
-        path: Path = ("keys", index)
-        if key.budget is not None and key.budget not in names.budgets:
-            hint = suggestion(key.budget, names.budgets, "budgets")
-            yield Finding(
-                "error", "unknown-budget", f"There is no budget '{key.budget}'.", (*path, "budget"), hint=hint
-            )
-        if key.limits is not None and key.limits not in names.limits:
-            message = f"There are no limits '{key.limits}'."
-            yield Finding(
-                "error",
-                "unknown-limits",
-                message,
-                (*path, "limits"),
-                hint=suggestion(key.limits, names.limits, "limits"),
-            )
-        for position, model in enumerate(key.models or ()):
-            if not names.can_be_asked(model):
-                message = f"There is no model or route '{model}'."
-                hint = suggestion(model, names.callable, "models")
-                yield Finding("error", "unknown-model", message, (*path, "models", position), hint=hint)
-
-
-def _duplicates(values: Iterable[tuple[str, Path]], what: str) -> Iterator[Finding]:
-    seen: dict[str, Path] = {}
-    for value, path in values:
-        if value not in seen:
-            seen[value] = path
-            continue
-        message = f"Two keys have the same {what}; the first one is keys[{seen[value][1]}]."
-        yield Finding("error", "duplicate-key-entry", message, path, hint=f"Give each key its own {what}.")

@@ -201,6 +201,7 @@ def _names(root: Node) -> Names:
         routes=frozenset(entries("routes")),
         budgets=frozenset(entries("budgets")),
         limits=frozenset(entries("limits")),
+        teams=frozenset(entries("teams")),
         keys=frozenset(key.entries["name"].node.text for key in keys if key.entries and "name" in key.entries),
         provider_keys={name: tuple(entry.node.entries or ()) for name, entry in entries("providers").items()},
     )

@@ -10,7 +10,9 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from config.schema_base import Name, Names, PositiveInt, ProviderName, Ratio, Section, TimeoutOverrides, Usd
 from config.schema_feedback import FeedbackConfig
-from config.schema_policies import BudgetConfig, LimitConfig, PoliciesConfig
+from config.schema_keys import AdminKeyConfig, KeyConfig
+from config.schema_money import BudgetConfig, LimitConfig, TeamConfig
+from config.schema_policies import PoliciesConfig
 from config.schema_routes import RouteConfig, RuleConfig
 
 # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
@@ -134,26 +136,8 @@ class ModelConfig(Section):
     quality: Ratio | None = Field(
         default=None, description="Expected quality from 0 to 1 where nothing was learned yet."
     )
-
-
-class KeyConfig(Section):
-    """A virtual key: who may call. Only the digest of the secret is kept."""
-
-    name: Name = Field(description="How the key is called in logs and metrics.")
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)] = Field(
-        description="SHA-256 of the secret, 64 hexadecimal digits."
-    )
-    budget: Name | None = Field(default=None, description="The budget that pays.")
-    limits: Name | None = Field(default=None, description="The rate limits that hold.")
-    models: tuple[Name, ...] | None = Field(
-        default=None, description="Models and routes the key may ask for; all of them where left out."
-    )
-    candidates: Names | None = Field(
-        default=None, description="Models that may answer this key, whatever name it asks for; all where left out."
-    )
-    priority: bool = Field(
-        default=False, description="Whether a tenth of the places under `policies.overload` is kept for such keys."
-    )
+    budget: Name | None = Field(default=None, description="The budget that pays for every call of this model.")
+    limits: Name | None = Field(default=None, description="The rate limits that hold for this model.")
 
 
 class Config(Section):
@@ -175,8 +159,14 @@ class Config(Section):
     budgets: dict[Name, BudgetConfig] = Field(
         default_factory=dict, description="Amounts of money that can never be exceeded."
     )
-    limits: dict[Name, LimitConfig] = Field(default_factory=dict, description="Rate limits that keys refer to.")
+    limits: dict[Name, LimitConfig] = Field(
+        default_factory=dict, description="Rate limits that keys, teams, models and routes refer to."
+    )
+    teams: dict[Name, TeamConfig] = Field(default_factory=dict, description="What holds for several keys together.")
     keys: tuple[KeyConfig, ...] = Field(default=(), description="Virtual keys; without any the gateway is open.")
+    admin_keys: tuple[AdminKeyConfig, ...] = Field(
+        default=(), description="Keys of the admin API with roles, beside SIGNALBOX_ADMIN_KEY."
+    )
     feedback: FeedbackConfig | None = Field(
         default=None, description="What callers say about answers, kept for training; nothing is where left out."
     )

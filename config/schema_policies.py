@@ -1,10 +1,10 @@
-"""The sections that limit: policies, budgets and rate limits."""
+"""The section of policies: behaviour that holds for every request."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from config.schema_base import Name, PositiveInt, PositiveSeconds, Ratio, Section, Usd
+from config.schema_base import PositiveInt, PositiveSeconds, Ratio, Section
 
 
 class TimeoutsConfig(Section):
@@ -119,36 +119,3 @@ class PoliciesConfig(Section):
     hedge: HedgeConfig = Field(default_factory=HedgeConfig, description="A second call when the first one is slow.")
     overload: OverloadConfig = Field(default_factory=OverloadConfig, description="Behaviour under too many requests.")
     cache: CacheConfig = Field(default_factory=CacheConfig, description="Answers to repeated requests.")
-
-
-class SoftAction(Section):
-    """What changes once a budget's soft limit is reached."""
-
-    route: Name = Field(description="The route whose requests are moved.")
-    to: Name = Field(description="The route or model that takes them.")
-
-
-class BudgetConfig(Section):
-    """An amount of money per window. What is admitted can never exceed it."""
-
-    limit_usd: Usd = Field(description="US dollars that may be spent in one window.")
-    window: Literal["hour", "day", "week", "month", "total"] = Field(
-        default="month",
-        description="The calendar window (UTC) after which spending starts from zero; `total` never ends.",
-    )
-    parent: Name | None = Field(default=None, description="The budget that pays as well; its limit holds too.")
-    soft_ratio: Ratio = Field(default=0.8, description="Share of the limit from which `on_soft` applies.")
-    on_soft: SoftAction | None = Field(default=None, description="Where requests go from the soft limit on.")
-    on_store_error: Literal["deny", "allow_with_local_cap"] = Field(
-        default="deny", description="What happens while the store of the spend cannot be reached."
-    )
-
-
-class LimitConfig(Section):
-    """Rate limits of the keys that name them. A limit left out does not exist."""
-
-    requests_per_minute: PositiveInt | None = Field(default=None, description="Requests per minute.")
-    tokens_per_minute: PositiveInt | None = Field(
-        default=None, description="Tokens per minute, input and output together."
-    )
-    concurrency: PositiveInt | None = Field(default=None, description="Requests served at the same time.")

@@ -86,6 +86,8 @@ class RouteConfig(Section):
     """A virtual model: its name can be asked for, and the gateway chooses the real one."""
 
     strategy: Strategy = Field(default="ordered", description="How candidates are ranked.")
+    budget: Name | None = Field(default=None, description="The budget that pays for every request of this route.")
+    limits: Name | None = Field(default=None, description="The rate limits that hold for this route.")
     tiers: Annotated[
         dict[Name, Annotated[tuple[Name, ...], Field(min_length=1)]], AfterValidator(_from_least_demanding)
     ] = Field(

@@ -5,15 +5,15 @@ Exactness across processes and restarts is not needed here: a pace that is a lit
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
-from config.schema import KeyConfig
-from config.schema_policies import BudgetConfig
+from config.schema_keys import KeyConfig
+from config.schema_money import BudgetConfig, rolling_s
+from policies.windows import Calendar, CalendarWindow
 from routing.ask import Ask
 from routing.pacing import Pace
 
 _NUSD_PER_USD = 1_000_000_000
-_HOUR_S = 3_600
 
 
 @dataclass(slots=True)
@@ -70,28 +70,13 @@ class SpendingBook:
 
 
 def _enter_window(account: _Account, now_s: float) -> None:
-    """Start from zero where the window that was followed has ended."""
-    pace, window = account.pace, account.budget.window
-    if window == "total" or (pace is not None and pace.start_s <= now_s < pace.end_s):
+    """Start from zero where the window that was followed has ended. Rolling windows and totals have no schedule."""
+    pace, budget = account.pace, account.budget
+    if budget.window == "total" or rolling_s(budget.window) is not None:
         return
-    start, end = window_at(window, now_s)
-    if pace is not None and start != pace.start_s:
+    if pace is not None and pace.start_s <= now_s < pace.end_s:
+        return
+    start_s, end_s = CalendarWindow(Calendar(budget.window), ZoneInfo(budget.time_zone)).period(now_s)
+    if pace is not None and start_s != pace.start_s:
         account.spent_nusd = 0
-    account.pace = Pace(round(account.budget.limit_usd * _NUSD_PER_USD), start, end)
-
-
-def window_at(window: str, now_s: float) -> tuple[float, float]:
-    """First and last moment (Unix seconds) of the calendar window (UTC) around a moment; weeks begin on Monday."""
-    now = datetime.fromtimestamp(now_s, UTC)
-    if window == "hour":
-        start_s = now_s - now_s % _HOUR_S
-        return start_s, start_s + _HOUR_S
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    if window == "day":
-        return day.timestamp(), (day + timedelta(days=1)).timestamp()
-    if window == "week":
-        monday = day - timedelta(days=day.weekday())
-        return monday.timestamp(), (monday + timedelta(days=7)).timestamp()
-    first = day.replace(day=1)
-    following = (first + timedelta(days=32)).replace(day=1)
-    return first.timestamp(), following.timestamp()
+    account.pace = Pace(round(budget.limit_usd * _NUSD_PER_USD), start_s, end_s)

@@ -2,13 +2,9 @@
 
 from datetime import UTC, datetime
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from config.schema import KeyConfig
-from config.schema_policies import BudgetConfig
-from gateway.spending import SpendingBook, window_at
+from config.schema_money import BudgetConfig
+from gateway.spending import SpendingBook
 from tests.routing.scene import ask
 
 NOON = datetime(2026, 3, 11, 12, tzinfo=UTC).timestamp()
@@ -58,16 +54,3 @@ def test_a_reload_goes_on_where_the_window_is_the_same():
     assert pressure(found) > 2.0
     found.use({"team": BudgetConfig(limit_usd=10, window="hour")}, [key("k", "team")])
     assert pressure(found) == 1.0
-
-
-@given(st.sampled_from(["hour", "day", "week", "month"]), st.floats(0, 4e9))
-def test_a_window_holds_its_moment_and_follows_the_one_before(window, now_s):
-    start, end = window_at(window, now_s)
-    assert start <= now_s < end
-    assert window_at(window, end)[0] == end
-
-
-@pytest.mark.parametrize(("window", "days"), [("day", 1), ("week", 7), ("month", 31)])
-def test_lengths(window, days):
-    start, end = window_at(window, NOON)
-    assert end - start == days * 86_400

@@ -5,6 +5,8 @@ from math import inf
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from policies.stores.base import Denied, Granted
 from policies.windows import Calendar, CalendarWindow
@@ -105,3 +107,11 @@ def test_the_hour_that_a_clock_change_repeats_is_two_windows():
     second = window.period(_at("2026-10-25T01:30"))
     assert first.end_s == second.start_s
     assert second.end_s - second.start_s == 3600
+
+
+@given(st.sampled_from([unit for unit in Calendar if unit is not Calendar.TOTAL]), st.floats(0, 4e9))
+def test_a_window_holds_its_moment_and_follows_the_one_before(unit, now_s):
+    window = CalendarWindow(unit, ZoneInfo("America/Sao_Paulo"))
+    start, end = window.period(now_s)
+    assert start <= now_s < end
+    assert window.period(end)[0] == end

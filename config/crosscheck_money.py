@@ -1,0 +1,123 @@
+"""Checks of budgets, limits and teams: who refers to what, and that parents form no circle."""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from config.findings import Finding, Path, suggestion
+from config.schema import Config
+
+
+class Names(Protocol):
+    """The names that budgets, limits, teams and keys may refer to."""
+
+    @property
+    def routes(self) -> frozenset[str]: ...
+    @property
+    def budgets(self) -> frozenset[str]: ...
+    @property
+    def limits(self) -> frozenset[str]: ...
+    @property
+    def teams(self) -> frozenset[str]: ...
+    @property
+    def callable(self) -> frozenset[str]: ...
+
+    def can_be_asked(self, name: str) -> bool: ...
+
+
+def check_money(config: Config, names: Names) -> Iterator[Finding]:
+    """Findings about the sections that limit spending and rates."""
+    for name, budget in config.budgets.items():
+        yield from find_budget(budget.parent, names, ("budgets", name, "parent"))
+    yield from _check_soft_actions(config, names)
+    yield from _check_circles({name: budget.parent for name, budget in config.budgets.items()}, "budgets")
+    yield from _check_limits(config)
+    for name, team in config.teams.items():
+        path: Path = ("teams", name)
+        yield from find_budget(team.budget, names, (*path, "budget"))
+        yield from find_limits(team.limits, names, (*path, "limits"))
+        yield from find_team(team.parent, names, (*path, "parent"))
+        yield from find_models(team.models, names, (*path, "models"))
+    yield from _check_circles({name: team.parent for name, team in config.teams.items()}, "teams")
+    for section in ("models", "routes"):
+        for name, entry in getattr(config, section).items():
+            yield from find_budget(entry.budget, names, (section, name, "budget"))
+            yield from find_limits(entry.limits, names, (section, name, "limits"))
+
+
+def find_budget(name: str | None, names: Names, path: Path) -> Iterator[Finding]:
+    """What is wrong with a reference to a budget."""
+    if name is not None and name not in names.budgets:
+        hint = suggestion(name, names.budgets, "budgets")
+        yield Finding("error", "unknown-budget", f"There is no budget '{name}'.", path, hint=hint)
+
+
+def find_limits(name: str | None, names: Names, path: Path) -> Iterator[Finding]:
+    """What is wrong with a reference to limits."""
+    if name is not None and name not in names.limits:
+        hint = suggestion(name, names.limits, "limits")
+        yield Finding("error", "unknown-limits", f"There are no limits '{name}'.", path, hint=hint)
+
+
+def find_team(name: str | None, names: Names, path: Path) -> Iterator[Finding]:
+    """What is wrong with a reference to a team."""
+    if name is not None and name not in names.teams:
+        hint = suggestion(name, names.teams, "teams")
+        yield Finding("error", "unknown-team", f"There is no team '{name}'.", path, hint=hint)
+
+
+def find_models(asked: tuple[str, ...] | None, names: Names, path: Path) -> Iterator[Finding]:
+    """What is wrong with a list of models and routes."""
+    for position, model in enumerate(asked or ()):
+        if not names.can_be_asked(model):
+            message = f"There is no model or route '{model}'."
+            hint = suggestion(model, names.callable, "models")
+            yield Finding("error", "unknown-model", message, (*path, position), hint=hint)
+
+
+def _check_soft_actions(config: Config, names: Names) -> Iterator[Finding]:
+    for name, budget in config.budgets.items():
+        action = budget.on_soft
+        if action is None or action.route is None or action.to is None:
+            continue
+        path: Path = ("budgets", name, "on_soft")
+        if action.route not in names.routes:
+            message = f"There is no route '{action.route}'."
+            hint = suggestion(action.route, names.routes, "routes")
+            yield Finding("error", "unknown-route", message, (*path, "route"), hint=hint)
+        if not names.can_be_asked(action.to):
+            message = f"There is no route or model '{action.to}'."
+            hint = suggestion(action.to, names.callable, "models")
+            yield Finding("error", "unknown-model", message, (*path, "to"), hint=hint)
+        elif action.to == action.route:
+            message = f"'on_soft' moves the route '{action.route}' to itself."
+            yield Finding("error", "circle", message, (*path, "to"), hint="Name a cheaper route.")
+
+
+def _check_circles(parents: Mapping[str, str | None], section: str) -> Iterator[Finding]:
+    known = {name: parent for name, parent in parents.items() if parent is not None}
+    for circle in _circles(known):
+        chain = " -> ".join([*circle, circle[0]])
+        message = f"The parents of these {section} form a circle: {chain}."
+        yield Finding("error", "circle", message, (section, circle[0], "parent"), hint="Remove one 'parent'.")
+
+
+def _circles(parents: Mapping[str, str]) -> Iterator[list[str]]:
+    """Every circle once, starting where the file has it first."""
+    done: set[str] = set()
+    for start in parents:
+        chain: list[str] = []
+        name: str | None = start
+        while name is not None and name not in done and name not in chain:
+            chain.append(name)
+            name = parents.get(name)
+        if name is not None and name in chain:
+            yield chain[chain.index(name) :]
+        done.update(chain)
+
+
+def _check_limits(config: Config) -> Iterator[Finding]:
+    for name, limit in config.limits.items():
+        if not limit.model_dump(exclude_none=True, exclude={"count_cached", "wait_s"}):
+            message = f"limits.{name} limits nothing."
+            hint = "Give requests_per_minute, tokens_per_minute or concurrency."
+            yield Finding("warning", "empty-limit", message, ("limits", name), "key", hint=hint)
