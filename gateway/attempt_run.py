@@ -12,7 +12,7 @@ from policies.breaker import BreakerVerdict
 from policies.outcome import Attempt, Outcome
 from policies.retry import Retry
 from policies.timeouts import Watchdog
-from policies.verdicts import VERDICTS, breaker_verdict
+from policies.verdicts import TIMEOUTS, VERDICTS, breaker_verdict
 from providers.base import Cause, ErrorKind, ProviderError, StreamDecoder, Usage
 from providers.tokens import estimate_prompt
 from providers.transport import Exchange
@@ -313,8 +313,8 @@ class AttemptRun:
     def _settle(self) -> None:
         """What the attempt used and cost, also when cut short: synchronous, so that no cancellation can skip it."""
         record = self._record
-        if record.usage is None and record.kind is None:
-            # The caller left while we were waiting: the prompt was sent, so at least the prompt is paid for.
+        if record.usage is None and (record.kind is None or _is_given_up(record)):
+            # The caller left while we were waiting, or our limit passed: the prompt was sent, so it is paid for.
             record.usage = Usage(input=estimate_prompt(self._request.body), is_estimated=True)
         price = record.deployment.price
         if record.usage is not None and price is not None:
@@ -339,6 +339,11 @@ class AttemptRun:
             elif ttft_s is None:
                 ttft_s = taken_s
         self._latency.ended(record.deployment.id, ttft_s=ttft_s, tpot_s=tpot_s, is_ok=is_ok)
+
+
+def _is_given_up(record: Attempt) -> bool:
+    """Whether a limit of ours ended a call that the provider had not refused."""
+    return record.cause in TIMEOUTS and (record.status is None or 200 <= record.status < 300)
 
 
 async def _until_content(exchange: Exchange, decoder: StreamDecoder) -> tuple[bytes, bool]:

@@ -55,9 +55,10 @@ VERDICTS: dict[ErrorKind, Verdict] = {
     ErrorKind.LOCAL: Verdict(False, 500, "internal_error"),
 }
 
-_TIMEOUTS = frozenset({Cause.TTFT, Cause.IDLE, Cause.TOTAL})
+# The limits of ours that end a call which the provider has taken.
+TIMEOUTS = frozenset({Cause.TTFT, Cause.IDLE, Cause.TOTAL})
 # Who was waited for in vain is not waited for again, and an answer that is too large stays so.
-_FINAL_CAUSES = _TIMEOUTS | {Cause.TOO_LARGE}
+_FINAL_CAUSES = TIMEOUTS | {Cause.TOO_LARGE}
 
 
 def client_status(error: ProviderError) -> int:
@@ -65,7 +66,7 @@ def client_status(error: ProviderError) -> int:
     verdict = VERDICTS[error.kind]
     if verdict.is_callers:
         return error.status if error.status is not None else verdict.status
-    return 504 if error.cause in _TIMEOUTS else verdict.status
+    return 504 if error.cause in TIMEOUTS else verdict.status
 
 
 def falls_back(error: ProviderError) -> bool:
