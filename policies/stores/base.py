@@ -9,7 +9,7 @@ charged in full where the call had been sent.
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from policies.ledger import Entry
 from policies.windows import NoWindow, Window
@@ -30,7 +30,8 @@ class Unit(StrEnum):
 class Meter:
     """One limit. `id` is stable across reloads and restarts: what was used belongs to it, whatever its limit is now.
 
-    `carry_max` is how much of what the window before left over is added to the limit (calendar windows only).
+    `carry_max` is how much of what the window before left over is added to the limit (calendar windows only). `on_error`:
+    what happens while a shared store cannot be asked: nothing is admitted, or each process counts for itself.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Meter:
     limit: int
     window: Window
     carry_max: int = 0
+    on_error: Literal["deny", "local"] = "deny"
 
     @property
     def is_returned(self) -> bool:
