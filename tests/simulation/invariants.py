@@ -7,7 +7,7 @@ import orjson
 
 from policies.outcome import Attempt, Outcome
 from policies.retry import CAP_TOKENS
-from policies.verdicts import VERDICTS, falls_back
+from policies.verdicts import TIMEOUTS, VERDICTS, falls_back
 from providers.base import Cause, ErrorKind, ProviderError
 from tests.simulation.clients import Client
 from tests.simulation.upstreams import TOKENS_PER_PIECE, Line, piece
@@ -255,10 +255,12 @@ def _of_money(played: Played, outcome: Outcome, lines: list[Line]) -> Iterator[s
 
 def _bill_nusd(prompt: int, line: Line, attempt: Attempt) -> int:
     """What the provider charges: what it said, else for what it had sent, else for the prompt of a call that was given
-    up by its caller.
+    up, by its caller or by a limit of ours.
     """
     if line.is_whole or line.told_usage:
         return prompt * IN_NUSD + line.script.pieces * TOKENS_PER_PIECE * OUT_NUSD
     if line.pieces_sent:
         return prompt * IN_NUSD + line.pieces_sent * TOKENS_PER_PIECE * OUT_NUSD
-    return prompt * IN_NUSD if attempt.kind is None else 0
+    is_refused = attempt.status is not None and attempt.status >= 300
+    is_given_up = attempt.kind is None or (attempt.cause in TIMEOUTS and not is_refused)
+    return prompt * IN_NUSD if is_given_up else 0
