@@ -36,7 +36,8 @@ def finish_reason(stop_reason: Any, *, has_calls: bool) -> str:
 def usage_of(reported: Mapping[str, Any]) -> Usage:
     """Anthropic's classes are disjoint already: `input_tokens` holds neither cache reads nor cache writes.
 
-    `output_tokens` includes thinking, which newer models tell apart.
+    `output_tokens` includes thinking, which newer models tell apart. Searches are paid by the piece, fetches are not:
+    https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool#usage-and-pricing
     """
     created = _count(reported, "cache_creation_input_tokens")
     split = reported.get("cache_creation")
@@ -45,6 +46,7 @@ def usage_of(reported: Mapping[str, Any]) -> Usage:
     output = _count(reported, "output_tokens")
     details = reported.get("output_tokens_details")
     thinking = min(output, _count(details, "thinking_tokens")) if isinstance(details, dict) else 0
+    ran = reported.get("server_tool_use")
     return Usage(
         input=_count(reported, "input_tokens"),
         cache_read=_count(reported, "cache_read_input_tokens"),
@@ -52,7 +54,22 @@ def usage_of(reported: Mapping[str, Any]) -> Usage:
         cache_write_1h=hour,
         output=output - thinking,
         reasoning=thinking,
+        searches=_count(ran, "web_search_requests") if isinstance(ran, dict) else 0,
+        service_tier=_tariff(reported),
     )
+
+
+def _tariff(reported: Mapping[str, Any]) -> str | None:
+    """The name of what sets the price: batch or fast mode, and inference in the United States only.
+
+    https://platform.claude.com/docs/en/about-claude/pricing. The priority tier is paid for in advance; it has no price
+    of its own.
+    """
+    tier = reported.get("service_tier")
+    name = "fast" if reported.get("speed") == "fast" else "batch" if tier == "batch" else None
+    if reported.get("inference_geo") == "us":
+        return f"{name}+us" if name else "us"
+    return name or service_tier(reported)
 
 
 def service_tier(reported: Mapping[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ import orjson
 from providers import frames
 from providers._gemini_calls import Calls
 from providers._gemini_errors import broken, in_band
-from providers._gemini_usage import service_tier, usage_of
+from providers._gemini_usage import searches_of, service_tier, usage_of
 from providers.base import Cause, ErrorKind, ProviderError, Reply
 from providers.redact import Redactor
 
@@ -95,7 +95,7 @@ def _reply(answer: Mapping[str, Any], created: int, model: str, fallback_id: str
     choices = [_choice(found, number, id_) for number, found in enumerate(candidates)]
     choices.sort(key=_index)
     metadata = answer.get("usageMetadata")
-    usage = usage_of(metadata)
+    usage = usage_of(metadata, searches_of(candidates))
     text = frames.completion(
         id_, str(answer.get("modelVersion") or model), created, choices, usage, service_tier=service_tier(metadata)
     )

@@ -11,7 +11,7 @@ import orjson
 
 from providers._gemini_errors import broken, in_band
 from providers._gemini_reply import Pieces, answer_id, blocked, call_seed, failure, finish_reason, parts_of
-from providers._gemini_usage import usage_of
+from providers._gemini_usage import searches_of, usage_of
 from providers.base import Cause, ProviderError, Usage
 from providers.frames import DONE, Frames
 from providers.redact import Redactor
@@ -29,7 +29,8 @@ class Decoder:
 
     __slots__ = (
         "_candidates", "_created", "_fallback_id", "_framer", "_frames", "_id", "_include_usage", "_is_closed",
-        "_model", "_redactor", "error", "finish_reason", "has_content", "is_finished", "output_bytes", "usage",
+        "_model", "_redactor", "_searches", "error", "finish_reason", "has_content", "is_finished", "output_bytes",
+        "usage",
     )  # fmt: skip
 
     def __init__(self, *, created: int, model: str, fallback_id: str, include_usage: bool, redactor: Redactor) -> None:
@@ -49,6 +50,7 @@ class Decoder:
         self._id = ""
         self._candidates: dict[int, Pieces] = {}
         self._is_closed = False
+        self._searches = 0
 
     def feed(self, data: bytes) -> bytes:
         if self.error is not None:
@@ -90,8 +92,9 @@ class Decoder:
         if answer.get("error"):
             self.error = in_band(answer, self._redactor)
             return b""
-        self.usage = usage_of(answer.get("usageMetadata")) or self.usage
         found = answer.get("candidates") or ()
+        self._searches = max(self._searches, searches_of(found))
+        self.usage = usage_of(answer.get("usageMetadata"), self._searches) or self.usage
         if not found and (refused := blocked(answer)):
             found = (refused,)
         sent = [self._on_candidate(candidate, answer) for candidate in found]

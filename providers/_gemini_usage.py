@@ -13,11 +13,22 @@ from providers.base import Usage
 # Numbers are what `enum-encoding=int` gives. Pages of documents and frames of films are priced as text is.
 _AUDIO = ("AUDIO", 4)
 _IMAGE = ("IMAGE", 2)
-_SERVICE_TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}
+_SERVICE_TIERS = {
+    "standard": "default",
+    "flex": "flex",
+    "priority": "priority",
+    # Vertex AI: https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/GenerateContentResponse
+    "on_demand": "default",
+    "on_demand_flex": "flex",
+    "on_demand_priority": "priority",
+}
 
 
-def usage_of(metadata: Any) -> Usage | None:
-    """None where nothing was counted (early events of a stream say only `trafficType`)."""
+def usage_of(metadata: Any, searches: int = 0) -> Usage | None:
+    """None where nothing was counted (early events of a stream say only `trafficType`).
+
+    `searches` is the answer's own number of them (`searches_of`), which is not part of the metadata.
+    """
     if not isinstance(metadata, dict) or not any(name.endswith("TokenCount") for name in metadata):
         return None
     prompt = _count(metadata, "promptTokenCount") + _count(metadata, "toolUsePromptTokenCount")
@@ -39,12 +50,28 @@ def usage_of(metadata: Any) -> Usage | None:
         reasoning=thoughts,
         audio_output=audio_output,
         image_output=image_output,
+        searches=searches,
+        service_tier=service_tier(metadata),
     )
+
+
+def searches_of(candidates: Any) -> int:
+    """How many searches the answer is grounded on; the price says whether each counts or their being there.
+
+    https://ai.google.dev/gemini-api/docs/google-search#pricing
+    """
+    found = 0
+    for candidate in candidates if isinstance(candidates, list) else ():
+        grounding = candidate.get("groundingMetadata") if isinstance(candidate, dict) else None
+        queries = grounding.get("webSearchQueries") if isinstance(grounding, dict) else None
+        if isinstance(queries, list):
+            found += len({query for query in queries if isinstance(query, str) and query})
+    return found
 
 
 def service_tier(metadata: Any) -> str | None:
     """OpenAI's name of the tier that served the request, None where none is told."""
-    tier = metadata.get("serviceTier") if isinstance(metadata, dict) else None
+    tier = metadata.get("serviceTier") or metadata.get("trafficType") if isinstance(metadata, dict) else None
     return _SERVICE_TIERS.get(str(tier).lower().removeprefix("service_tier_"))
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
+from providers.prefill import Prefill
+
 Operation = Literal["chat", "completions", "embeddings"]
 
 
@@ -84,8 +86,10 @@ class Usage:
     A value: it is never changed once made. (Freezing it would cost two microseconds per request.)
 
     `input` is uncached text input; `output` is visible text output without reasoning. The OpenAI totals are sums:
-    `prompt_tokens` and `completion_tokens` below. `is_estimated` marks counts of our own where the provider gave none.
-    `reported_cost_usd` is what the provider itself says it charged.
+    `prompt_tokens` and `completion_tokens` below. `searches` counts what is paid apart from tokens: web searches that
+    the provider ran. `service_tier` is the tariff the provider says it applied (`default`, `flex`, `priority`, ...),
+    None where it said nothing. `is_estimated` marks counts of our own where the provider gave none. `reported_nusd`
+    (nano-dollars) is what the provider itself says it charged.
     """
 
     input: int = 0
@@ -98,8 +102,10 @@ class Usage:
     reasoning: int = 0
     audio_output: int = 0
     image_output: int = 0
+    searches: int = 0
+    service_tier: str | None = None
     is_estimated: bool = False
-    reported_cost_usd: float | None = None
+    reported_nusd: int | None = None
 
     @property
     def prompt_tokens(self) -> int:
@@ -144,6 +150,7 @@ class Target:
     context_window: int | None = None
     max_output_tokens: int | None = None
     capabilities: frozenset[str] | None = None  # None: unknown, assume it can
+    prefill: Prefill | None = None  # how it is asked to go on with an answer; None: it cannot
 
 
 @dataclass(slots=True)

@@ -97,7 +97,7 @@ class OpenAI:
         choices = answer.get("choices")
         return Reply(
             body=lenient_json.dumps(answer) if changed else body,
-            usage=usage_of(answer.get("usage")),
+            usage=usage_of(answer.get("usage"), answer.get("service_tier")),
             finish_reason=choices[0]["finish_reason"] if choices else None,
         )
 

@@ -121,7 +121,7 @@ class OpenAIDecoder:
             changed |= self._note(choice)
         reported = _reported(chunk)
         if reported is not None:
-            self.usage = usage_of(reported)
+            self.usage = usage_of(reported, chunk.get("service_tier"))
             if not choices and "usage" in chunk:
                 return self._report(lenient_json.dumps(chunk) if changed or b"\n" in event.data else event.data)
             self._usage_frame = _usage_frame(chunk, reported)

@@ -20,7 +20,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "certifi": ("providers/transport.py",),
     "click": ("gateway/cli/*.py",),
     "fastapi": ("gateway/admin/*.py",),
-    "genai_prices": ("providers/pricing.py",),
+    "genai_prices": ("providers/price_lists.py",),
     "httptools": ("gateway/connection.py", "providers/http1.py"),
     "openai": ("gateway/demo/*.py",),
     "prometheus_client": (

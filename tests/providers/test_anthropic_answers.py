@@ -155,7 +155,10 @@ def test_a_refusal_says_why() -> None:
         ({"input_tokens": None, "output_tokens": 7, "output_tokens_details": {"thinking_tokens": 6}},
          Usage(output=1, reasoning=6)),
         ({"input_tokens": 1, "output_tokens": 2, "output_tokens_details": None, "cache_creation": None,
-          "cache_read_input_tokens": None, "service_tier": "standard"}, Usage(input=1, output=2)),
+          "cache_read_input_tokens": None, "service_tier": "standard"}, Usage(input=1, output=2, service_tier="default")),
+        ({"input_tokens": 1, "output_tokens": 2, "service_tier": "priority", "speed": "fast", "inference_geo": "us",
+          "server_tool_use": {"web_search_requests": 3, "web_fetch_requests": 2}},
+         Usage(input=1, output=2, searches=3, service_tier="fast+us")),
     ],
 )  # fmt: skip
 def test_usage_is_counted_once_per_class(reported: Json, expected: Usage) -> None:

@@ -171,9 +171,9 @@ USAGES = [
     (counted(10, 2, total_tokens=32, completion_tokens_details={"reasoning_tokens": 20}),
      {"input": 10, "output": 2, "reasoning": 20}),
     (counted(10, 2, prompt_tokens_details={"cache_write_tokens": 7}, cost=0.25),
-     {"input": 3, "cache_write_5m": 7, "output": 2, "reported_cost_usd": 0.25}),
+     {"input": 3, "cache_write_5m": 7, "output": 2, "reported_nusd": 250_000_000}),
     (counted(10, 2, prompt_tokens_details={"cached_tokens": 99}), {"cache_read": 10, "output": 2}),
-    (counted(10, None, cost_in_usd_ticks=1500000), {"input": 10, "reported_cost_usd": 0.00015}),
+    (counted(10, None, cost_in_usd_ticks=1500000), {"input": 10, "reported_nusd": 150_000}),
     ({"total_tokens": 9}, {"input": 9}),
 ]  # fmt: skip
 
@@ -183,7 +183,7 @@ def test_usage_is_counted_in_disjoint_classes(recorded: dict[str, Any], classes:
     usage = provider().reply(request(), TARGET, json.dumps(answer(usage=recorded)).encode()).usage
     assert usage is not None
     names = ("input", "cache_read", "cache_write_5m", "audio_input", "image_input", "output", "reasoning",
-             "audio_output", "image_output", "reported_cost_usd")  # fmt: skip
+             "audio_output", "image_output", "reported_nusd")  # fmt: skip
     assert {n: getattr(usage, n) for n in names if getattr(usage, n)} == pytest.approx(
         {k: v for k, v in classes.items() if v}
     )

@@ -71,6 +71,11 @@ def random_usage(rng: random.Random, scale: int) -> Usage:
     return Usage(**{name: rng.choice((0, rng.randrange(scale))) for name in fields})
 
 
+def _search_in_every_call(model: str) -> int:
+    """What the package leaves out: OpenAI charges a search for each call of its search models."""
+    return {"gpt-4o-search-preview": 25_000_000, "gpt-5-search-api": 10_000_000}.get(model, 0)
+
+
 @pytest.mark.parametrize("when", [NOON, datetime(2026, 11, 20, 2, 30, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC)])
 def test_cost_equals_the_packages_own_for_every_model_in_its_data(when: datetime) -> None:
     from genai_prices.data_snapshot import get_snapshot
@@ -90,7 +95,7 @@ def test_cost_equals_the_packages_own_for_every_model_in_its_data(when: datetime
             for scale in (2_000, 90_000):
                 usage = random_usage(rng, scale)
                 listed = found.calc_price(genai_usage(usage), price_list, genai_request_timestamp=when)
-                exact = math.ceil(listed.total_price * 10**9)
+                exact = math.ceil(listed.total_price * 10**9) + _search_in_every_call(info.id)
                 # Off by one only where the list carries more than nine decimals (0.0833333333333333).
                 assert abs(price.cost_nusd(usage) - exact) <= 1, (price_list.id, info.id, usage)
                 checked += 1
