@@ -73,6 +73,7 @@ _CODES: dict[str, ErrorKind] = {
         ErrorKind.CALLER,
     ),
 }  # fmt: skip
+LISTED_CODES = frozenset(_CODES)
 
 # 498: https://console.groq.com/docs/errors ("Flex Tier Capacity Exceeded"). 529: overloaded, as Anthropic began it.
 _STATUSES: dict[int, ErrorKind] = {

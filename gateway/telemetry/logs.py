@@ -15,13 +15,18 @@ from typing import Any, Literal, Protocol
 
 import orjson
 
-from policies.outcome import Attempt, Outcome
+from policies.outcome import Attempt, Outcome, Refusal
 from providers import lenient_json
+from providers.base import Cause
+from providers.errors import LISTED_CODES
 from routing.decision import Decision
 
 Level = Literal["debug", "info", "warning", "error"]
 _LEVELS = ("debug", "info", "warning", "error")
 _MAX_WAITING_LINES = 20_000
+# Failures that the gateway describes itself. All other messages are a provider's words, or name what a caller sent, and
+# providers quote prompts.
+_IN_OWN_WORDS = frozenset({Cause.CONNECT, Cause.RESET, Cause.TTFT, Cause.IDLE, Cause.TOTAL, Cause.CUT, Cause.TOO_LARGE})
 
 
 class Stream(Protocol):
@@ -93,6 +98,7 @@ class Logger:
     def __init__(self, writer: BatchWriter, level: str, *, text: bool = False) -> None:
         self._write = writer.write
         self._least = _LEVELS.index(level)
+        self.is_debug = self._least == 0  # also what may quote a prompt is written: the operator's choice
         self._render = _render_text if text else _render
 
     def info(self, event: str, **fields: Any) -> None:
@@ -102,12 +108,12 @@ class Logger:
         self.log("warning", event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
-        """`error` as a field may be an exception: its trace is then written as text."""
+        """`error` as a field may be an exception: its trace is then written as text, what it says at debug only."""
         error = fields.get("error")
         if isinstance(error, BaseException):
             # Not its repr: that of a UnicodeError has the whole text which could not be encoded.
-            fields["error"] = f"{type(error).__name__}: {error}"
-            fields["trace"] = "".join(traceback.format_exception(error))
+            fields["error"] = f"{type(error).__name__}: {error}" if self.is_debug else _name_of(error)
+            fields["trace"] = "".join(traceback.format_exception(error) if self.is_debug else _frames_of(error))
         self.log("error", event, fields)
 
     def log(self, level: Level, event: str, fields: dict[str, Any]) -> None:
@@ -125,6 +131,24 @@ def standard_stream() -> Stream:
     end.
     """
     return io.FileIO(sys.stdout.fileno(), "wb", closefd=False)
+
+
+def _name_of(error: BaseException) -> str:
+    """Which exception it is, without its text: that of a ValueError or KeyError has what could not be handled."""
+    name = type(error).__name__
+    return f"{name}: {error.strerror}" if isinstance(error, OSError) and error.strerror else name
+
+
+def _frames_of(error: BaseException) -> list[str]:
+    """The trace of an exception and of those that led to it, the first one first, without what they say."""
+    lines: list[str] = []
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        lines[:0] = [*traceback.format_tb(cause.__traceback__), f"{_name_of(cause)}\n"]
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return lines
 
 
 def _render(fields: dict[str, Any]) -> bytes:
@@ -151,8 +175,11 @@ def _plain(value: object) -> str:
     return lenient_json.dumps(text).decode() if " " in text else text
 
 
-def request_fields(outcome: Outcome) -> dict[str, Any]:
-    """The fields of a request's line. No prompt, no answer, no key: names, counts and times only."""
+def request_fields(outcome: Outcome, *, quotes: bool = False) -> dict[str, Any]:
+    """The fields of a request's line. No prompt, no answer, no key: names, counts and times only.
+
+    With `quotes` providers' messages are among them, with keys redacted; a provider may quote the prompt in them.
+    """
     request = outcome.request
     fields: dict[str, Any] = {
         "request_id": request.request_id,
@@ -181,9 +208,9 @@ def request_fields(outcome: Outcome) -> dict[str, Any]:
     if outcome.finish_reason is not None:
         fields["finish_reason"] = outcome.finish_reason
     if outcome.refusal is not None:
-        fields["status"] = outcome.refusal.status
+        fields |= _refusal_fields(outcome.refusal)
     if len(outcome.attempts) > 1 or outcome.ending != "ok":
-        fields["attempts"] = [_attempt_fields(attempt) for attempt in outcome.attempts]
+        fields["attempts"] = [_attempt_fields(attempt, quotes) for attempt in outcome.attempts]
     else:
         fields["attempts"] = len(outcome.attempts)
     return fields
@@ -204,12 +231,21 @@ def _decision_fields(decision: Decision) -> dict[str, Any]:
     return fields
 
 
-def _attempt_fields(attempt: Attempt) -> dict[str, Any]:
+def _refusal_fields(refusal: Refusal) -> dict[str, Any]:
+    code = refusal.error["code"]
+    if code in LISTED_CODES:  # any other word may come from a prompt
+        return {"status": refusal.status, "code": code}
+    return {"status": refusal.status}
+
+
+def _attempt_fields(attempt: Attempt, quotes: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "deployment": attempt.deployment.id,
         "duration_ms": round((attempt.ended - attempt.started) * 1000, 2),
         "status": attempt.status,
     }
     if attempt.kind is not None:
-        fields |= {"kind": attempt.kind, "cause": attempt.cause, "message": attempt.message}
+        fields |= {"kind": attempt.kind, "cause": attempt.cause}
+        if quotes or attempt.cause in _IN_OWN_WORDS:
+            fields["message"] = attempt.message
     return fields

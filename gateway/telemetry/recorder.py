@@ -20,7 +20,8 @@ class Recorder:
         """Report a request that reached routing."""
         self.metrics.record(outcome)
         is_normal = outcome.ending in _NORMAL
-        self.logger.log("info" if is_normal else "warning", "request", request_fields(outcome))
+        fields = request_fields(outcome, quotes=self.logger.is_debug)
+        self.logger.log("info" if is_normal else "warning", "request", fields)
 
     def follow(self, guard: Guard) -> None:
         """Report the breakers and pauses of this guard from now on."""

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from gateway.telemetry.logs import _MAX_WAITING_LINES, BatchWriter, Logger
-from providers.base import Cause, ErrorKind, ProviderError
+from providers.base import Cause, ErrorKind, ProviderError, error_object
 from tests.gateway.listening import Listening, post, statuses
 from tests.gateway.scripted import Answer, Lines, ScriptedTransport
 
@@ -84,6 +84,73 @@ def test_an_exception_is_written_without_the_text_it_holds():
         Logger(log, "info").error("internal error", error=error)
     assert PROMPT.encode() not in log.lines[0]
     assert "UnicodeEncodeError" in json.loads(log.lines[0])["error"]
+
+
+@pytest.mark.parametrize(("level", "is_told"), [("info", False), ("debug", True)])
+def test_what_exceptions_say_is_for_debugging(level, is_told):
+    """The text of most exceptions is what could not be handled, and so is that of those which led to them."""
+    log = Lines()
+    try:
+        try:
+            int(PROMPT)
+        except ValueError:
+            {}[PROMPT]
+    except KeyError as error:
+        Logger(log, level).error("internal error", error=error)
+    line = json.loads(log.lines[0])
+    assert (PROMPT in log.lines[0].decode()) == is_told
+    assert line["error"].startswith("KeyError")
+    assert "ValueError" in line["trace"]
+    assert line["trace"].count(f"in {test_what_exceptions_say_is_for_debugging.__name__}") == 2
+
+
+def test_why_a_file_failed_is_always_told():
+    log = Lines()
+    Logger(log, "info").error("x", error=FileNotFoundError(2, "No such file or directory", PROMPT))
+    assert json.loads(log.lines[0])["error"] == "FileNotFoundError: No such file or directory"
+    assert PROMPT.encode() not in log.lines[0]
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+@pytest.mark.parametrize(
+    ("error", "is_always_told"),
+    [
+        (ProviderError(ErrorKind.BROKEN, "it said so", status=500), False),
+        (ProviderError(ErrorKind.CALLER, "it said so", error=error_object("x", code=PROMPT)), False),
+        (ProviderError(ErrorKind.BROKEN, "it said so", cause=Cause.IN_BAND), False),
+        (ProviderError(ErrorKind.BROKEN, "it said so", cause=Cause.GARBAGE), False),
+        (ProviderError(ErrorKind.CALLER, "it said so", cause=Cause.UNSUPPORTED), False),
+        (ProviderError(ErrorKind.BROKEN, "it said so", cause=Cause.CONNECT), True),
+        (ProviderError(ErrorKind.BROKEN, "it said so", cause=Cause.CUT), True),
+    ],
+)
+def test_what_a_provider_said_is_for_debugging(level, error, is_always_told):
+    async def main():
+        async with Listening({"a": ScriptedTransport(Answer(fails=error))}, max_attempts=1) as gateway:
+            log = Lines()
+            gateway.stage.recorder.logger = Logger(log, level)
+            data = await gateway.talk(post(BODY % (b"m", b"false")))
+            return data, log.lines
+
+    data, lines = asyncio.run(main())
+    (line,) = (line for line in lines if b'"attempts"' in line)
+    assert error.error["message"].encode() in data, "the caller hears it either way"
+    assert (b"it said so" in line) == (is_always_told or level == "debug")
+    attempt = json.loads(line)["attempts"][0]
+    assert (attempt["kind"], attempt["cause"]) == (error.kind, error.cause)
+    assert PROMPT.encode() not in line
+
+
+def test_a_code_that_is_in_our_list_is_told():
+    error = ProviderError(ErrorKind.CALLER, "x", error=error_object("x", code="model_not_found"), status=404)
+
+    async def main():
+        async with Listening({"a": ScriptedTransport(Answer(fails=error))}) as gateway:
+            await gateway.talk(post(BODY % (b"m", b"false")))
+            return gateway.stage.log.lines
+
+    (line,) = asyncio.run(main())
+    assert json.loads(line)["code"] == "model_not_found"
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 3), ("info", 3), ("warning", 2), ("error", 1)])
