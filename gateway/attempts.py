@@ -85,10 +85,10 @@ class AttemptEngine:
             budget = limits.retry.budget
             if budget.tokens < 1 or not hedges.has_room(name, least_cost_nusd(request, deployment)):
                 return None
-            other = walk.beside(deployment)
-            ticket = 0 if other is None else self._runtime.guard.admit(other)
-            if other is None or not ticket:
+            beside = walk.beside(deployment, self._runtime.guard.admit)
+            if beside is None:
                 return None
+            other, ticket = beside
             budget.take()
             hedges.take(name)
             return AttemptRun(

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from random import Random
 
 from policies.outcome import Outcome
-from policies.retry import Retry
+from policies.retry import LONGEST_HINT_S, Retry
 from policies.verdicts import VERDICTS, falls_back, may_repeat
 from providers.base import Cause, ErrorKind, ProviderError
 from routing.decision import Deployment
 
 # Timers may fire a little before the time by another clock.
 _CLOCKS_APART_S = 0.005
+# What is waited in all before one call; a little more than one pause, for the clock that was behind.
+_MOST_WAITED_S = LONGEST_HINT_S + 0.1
 # The models that a route has for one kind of error, as far as they can take the request.
 Detour = Callable[[ErrorKind], Iterable[Deployment]]
 
@@ -35,12 +37,15 @@ class Step:
 
 
 @dataclass(slots=True)
-class _Failure:
-    """`until_s` is when the provider wants to be asked again, None where it did not say."""
+class _Standing:
+    """Somebody who had a turn. `times` are its failures, `until_s` is when the provider wants to be asked again, None
+    where it did not say. `refused_s` is when it could not be called at its turn, None where it has been since.
+    """
 
     times: int = 0
-    may_repeat: bool = False
+    may_ask: bool = True
     until_s: float | None = None
+    refused_s: float | None = None
 
 
 class Walk:
@@ -67,93 +72,132 @@ class Walk:
         self._rng = rng
         self._detour = detour
         self._ready_in = ready_in
-        self._failures: dict[Deployment, _Failure] = {}
+        self._known: dict[Deployment, _Standing] = {}
         self._calls = 0
-        self._is_fresh = False
+        self._stale: ProviderError | None = None  # its free repeat is on the way
+        self._is_free = True  # the first call to somebody takes no token
+        self._is_paid = False
+        self._waited_s = 0.0  # since the last call, for somebody who could not be called
 
     def after(self, deployment: Deployment, error: ProviderError, now_s: float, until_s: float) -> Step | None:
         """What follows `error` of `deployment`. Nothing is started at or after `until_s`. None: that was the end.
 
         A reused connection that dies before any byte says nothing about the provider: once more, at once, for free.
         """
-        verdict = VERDICTS[error.kind]
-        if verdict.retries_fresh and not self._is_fresh:
-            self._is_fresh = True
+        self._waited_s = 0.0
+        if VERDICTS[error.kind].retries_fresh and self._stale is None:
+            self._stale = error
             self._outcome.stale_retries += 1
             return Step(deployment, is_fresh=True, is_last=self._is_last())
-        self._is_fresh = False
-        if error.cause is not Cause.UNSUPPORTED:  # else nothing was sent
-            self._calls += 1
-            self._note(deployment, error, now_s)
-        is_detour = self._turn_aside(error)
-        if not (is_detour or falls_back(error)) or self._calls >= self._max_attempts:
-            return None
-        step = self._next(now_s, until_s)
-        if step is None:
-            return None
-        is_free = not step.is_repeat and (not verdict.is_budgeted or error.cause is Cause.UNSUPPORTED)
-        if not is_free and not self._retry.budget.take():
-            self._outcome.is_budget_empty = True
-            return None
-        return step
+        self._stale = None
+        return self._go_on(deployment, error, now_s, until_s)
 
     def instead(self, deployment: Deployment, now_s: float, until_s: float) -> Step | None:
-        """What comes in the place of a call that may not be made now; None where nothing is left."""
-        if deployment in self._failures:
-            self._failures[deployment].may_repeat = False
-        return self._next(now_s, until_s)
+        """What comes in the place of a call that may not be made now; None where nothing is left.
 
-    def beside(self, deployment: Deployment) -> Deployment | None:
-        """Who could be asked while `deployment` lets wait: of another provider if there is one. It counts as asked."""
-        others = [other for other in self._queue if other.provider != deployment.provider] or list(self._queue)
-        if not others or self._calls + 2 > self._max_attempts:
+        Whoever could not be called has another turn when all others had theirs. A token that was paid is for whoever is
+        called in its place.
+        """
+        if self._stale is not None:
+            stale, self._stale = self._stale, None
+            self._outcome.stale_retries -= 1
+            return self._go_on(deployment, stale, now_s, until_s)
+        self._known.setdefault(deployment, _Standing()).refused_s = now_s
+        return self._paid(self._next(now_s, until_s))
+
+    def beside(self, deployment: Deployment, admit: Callable[[Deployment], int]) -> tuple[Deployment, int] | None:
+        """Who is asked while `deployment` lets wait, with the ticket that `admit` gave: of another provider if there is
+        one. It counts as asked; whoever could not be called keeps its turn.
+        """
+        if self._calls + 2 > self._max_attempts:
             return None
-        self._queue.remove(others[0])
-        return others[0]
+        for other in sorted(self._queue, key=lambda other: other.provider == deployment.provider):
+            ticket = admit(other)
+            if ticket:
+                self._queue.remove(other)
+                return other, ticket
+        return None
 
     def failed(self, deployment: Deployment, error: ProviderError, now_s: float) -> None:
         """One of two calls failed, and so did the other, with which the request goes on."""
         self._calls += 1
         self._note(deployment, error, now_s)
 
+    def _go_on(self, deployment: Deployment, error: ProviderError, now_s: float, until_s: float) -> Step | None:
+        if error.cause is not Cause.UNSUPPORTED:  # else nothing was sent, and what was paid for is still to come
+            self._calls += 1
+            self._note(deployment, error, now_s)
+            self._is_free, self._is_paid = not VERDICTS[error.kind].is_budgeted, False
+        is_detour = self._turn_aside(error)
+        if not (is_detour or falls_back(error)) or self._calls >= self._max_attempts:
+            return self._paid(None)
+        return self._paid(self._next(now_s, until_s))
+
     def _note(self, deployment: Deployment, error: ProviderError, now_s: float) -> None:
-        failure = self._failures.setdefault(deployment, _Failure())
-        failure.times += 1
-        failure.may_repeat = may_repeat(error)
+        standing = self._known.setdefault(deployment, _Standing())
+        standing.times += 1
+        standing.may_ask = may_repeat(error)
+        standing.refused_s = None
         hint_s = error.retry_after_s
-        failure.until_s = None if hint_s is None else now_s + hint_s
+        standing.until_s = None if hint_s is None else now_s + hint_s
 
     def _turn_aside(self, error: ProviderError) -> bool:
-        """Take the models that the route has for this kind of error, if any."""
+        """Take the models that the route has for this kind of error, if any, in the place of all who were not asked."""
         if self._detour is None or not VERDICTS[error.kind].has_detour:
             return False
-        found = [deployment for deployment in self._detour(error.kind) if deployment not in self._failures]
+        asked = {deployment: standing for deployment, standing in self._known.items() if standing.times}
+        found = [deployment for deployment in self._detour(error.kind) if deployment not in asked]
         if found:
-            self._queue = deque(found)
+            self._queue, self._known = deque(found), asked
         return bool(found)
 
+    def _paid(self, step: Step | None) -> Step | None:
+        """The step, if there is a token for it where it needs one. What was paid for nothing is given back."""
+        budget = self._retry.budget
+        if step is None:
+            if self._is_paid:
+                self._is_paid = False
+                budget.give_back()
+        elif not self._is_paid and (step.is_repeat or not self._is_free):
+            if not budget.take():
+                self._outcome.is_budget_empty = True
+                return None
+            self._is_paid = True
+        return step
+
     def _next(self, now_s: float, until_s: float) -> Step | None:
-        """Somebody who was not asked yet, at once; else one of those who were, after a pause."""
-        if self._queue:
+        """Somebody who had no turn yet, at once; else one of those who had, whoever can be called first."""
+        if self._queue and now_s < until_s:
             deployment = self._queue.popleft()
             return Step(deployment, is_last=self._is_last())
-        best: tuple[int, float, Deployment] | None = None
-        for deployment, failure in self._failures.items():
-            if not failure.may_repeat:
+        best: tuple[float, int, float, Deployment] | None = None
+        for deployment, standing in self._known.items():
+            if not standing.may_ask:
                 continue
-            wait_s = self._pause_s(deployment, failure, now_s)
+            hint_s = self._hint_s(deployment, standing, now_s)
+            wait_s = self._retry.rules.pause_s(standing.times - 1, hint_s, self._rng)
             if wait_s is None or now_s + wait_s >= until_s:
                 continue
-            if best is None or (failure.times, wait_s) < best[:2]:
-                best = (failure.times, wait_s, deployment)
-        return None if best is None else Step(best[2], best[1], is_last=True, is_repeat=True)
+            found = (hint_s or 0.0, standing.times, wait_s)
+            if self._waited_s + found[0] <= _MOST_WAITED_S and (best is None or found < best[:3]):
+                best = (*found, deployment)
+        if best is None:
+            return None
+        must_s, times, wait_s, deployment = best
+        self._waited_s += must_s
+        return Step(deployment, wait_s, is_last=True, is_repeat=times > 0)
 
-    def _pause_s(self, deployment: Deployment, failure: _Failure, now_s: float) -> float | None:
-        hint_s = None if failure.until_s is None else failure.until_s - now_s
+    def _hint_s(self, deployment: Deployment, standing: _Standing, now_s: float) -> float | None:
+        """Seconds for which it cannot, or does not want to, be called; None where nothing is known of that."""
+        hints = []
+        if standing.until_s is not None:
+            hints.append(standing.until_s - now_s)
+        if standing.refused_s is not None:  # never again in the same moment
+            hints.append(standing.refused_s + _CLOCKS_APART_S - now_s)
         blocked_s = self._ready_in(deployment)
         if blocked_s > 0:
-            hint_s = max(blocked_s, hint_s or 0.0) + _CLOCKS_APART_S
-        return self._retry.rules.pause_s(failure.times - 1, hint_s, self._rng)
+            hints.append(max(blocked_s, *hints, 0.0) + _CLOCKS_APART_S)
+        return max(0.0, *hints) if hints else None
 
     def _is_last(self) -> bool:
         """Whether the call that is about to be made is the last to somebody new."""

@@ -49,6 +49,10 @@ class RetryBudget:
         self.tokens -= 1
         return True
 
+    def give_back(self) -> None:
+        """The call that was paid for could not be made."""
+        self.tokens = min(CAP_TOKENS, self.tokens + 1)
+
 
 @dataclass(slots=True, frozen=True)
 class Retry:

@@ -125,9 +125,9 @@ def test_never_where_a_second_call_does_harm(body, is_allowed):
 def test_another_provider_goes_first():
     first, same, other = deployment("a"), deployment("a", "n"), deployment("b")
     walk = Walk([same, other], 4, Retry(), None, Random(1), ready_in=lambda _: 0.0)
-    assert walk.beside(first) is other
-    assert walk.beside(first) is same, "better than nobody"
-    assert walk.beside(first) is None
+    assert walk.beside(first, lambda _: 7) == (other, 7)
+    assert walk.beside(first, lambda _: 8) == (same, 8), "better than nobody"
+    assert walk.beside(first, lambda _: 9) is None
 
 
 FAILS = Answer([ErrorKind.BROKEN.value.encode(), None], status=500, open_s=3)

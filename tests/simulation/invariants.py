@@ -7,7 +7,7 @@ import orjson
 
 from policies.outcome import Attempt, Outcome
 from policies.retry import CAP_TOKENS
-from policies.verdicts import TIMEOUTS, VERDICTS, falls_back
+from policies.verdicts import TIMEOUTS, VERDICTS, falls_back, may_repeat
 from providers.base import Cause, ErrorKind, ProviderError
 from tests.simulation.clients import Client
 from tests.simulation.upstreams import TOKENS_PER_PIECE, Line, piece
@@ -15,6 +15,10 @@ from tests.simulation.world import IN_NUSD, OUT_NUSD, Played, deployment
 
 # What may pass after a limit: the last words to somebody who does not read, and a step of the clock.
 _GRACE_S = 0.25
+# Whoever can be called in this time is waited for: in two seconds, less what clocks are apart.
+_WORTH_WAITING_S = 1.95
+# What happens at once.
+_TIE_S = 1e-6
 # Longer than any breaker stays open here, and than any hint of these providers.
 _LONG_S = 400.0
 _CONTENT = re.compile(rb'"content":"((?:[0-9a-f]{3}\.[0-9a-f]{3} )+)"')
@@ -83,25 +87,38 @@ def _budget_of(outcome: Outcome) -> str:
 
 
 def _paid(attempts: list[Attempt]) -> int:
-    """How many of the calls of a request took a token: second ones beside a slow one, and those after most failures."""
+    """How many of the calls of a request took a token: second ones beside a slow one, repeats, and those after most
+    failures.
+    """
     paid = 0
-    before: list[Attempt] = []  # the call, or the two at once, that came before
-    for attempt in attempts:
-        if before and attempt.started < before[-1].ended:
+    before: list[int] = []  # the call, or the two at once, that came before
+    for index, attempt in enumerate(attempts):
+        if before and attempt.started < attempts[before[-1]].ended:
             paid += 1
-            before.append(attempt)
+            before.append(index)
             continue
-        if before and all(_costs_a_token(own) for own in before):
-            paid += 1
-        before = [attempt]
+        is_repeat = any(own.deployment is attempt.deployment for own in attempts[:index])
+        if before and not any(_is_free(own, attempts) for own in before):
+            paid += is_repeat or all(_costs_a_token(attempts[own]) for own in before)
+        before = [index]
     return paid
 
 
 def _costs_a_token(failed: Attempt) -> bool:
-    """Whether the call after this one takes a token."""
-    if failed.kind is None or failed.cause is Cause.UNSUPPORTED or failed.kind is ErrorKind.STALE:
+    """Whether the call after this one takes a token, where it is the first one to somebody."""
+    return failed.kind is not None and failed.cause is not Cause.UNSUPPORTED and VERDICTS[failed.kind].is_budgeted
+
+
+def _is_free(index: int, attempts: list[Attempt]) -> bool:
+    """Whether it found an idle connection dead, and was repeated at once over a fresh one: that is no attempt."""
+    attempt = attempts[index]
+    if attempt.kind is not ErrorKind.STALE:
         return False
-    return VERDICTS[failed.kind].is_budgeted
+    if index and attempts[index - 1].deployment is attempt.deployment and _is_free(index - 1, attempts):
+        return False  # it was the fresh one
+    after = [own for own in attempts[index + 1 :] if own.started >= attempt.ended]
+    is_same = bool(after) and after[0].deployment is attempt.deployment
+    return is_same and after[0].started - attempt.ended < _TIE_S
 
 
 def _of_request(played: Played, client: Client) -> Iterator[str]:
@@ -126,13 +143,17 @@ def _of_request(played: Played, client: Client) -> Iterator[str]:
 
 
 def _of_time(played: Played, client: Client) -> Iterator[str]:
-    plan, scenario = client.plan, played.scenario
-    limit_s = scenario.total_s if plan.timeout_s is None else min(plan.timeout_s, scenario.total_s)
+    limit_s = _limit_s(played, client)
     took_s = client.done_s - client.arrived_s
     if took_s > limit_s + _GRACE_S:
         yield f"it took {took_s:.2f} s, and had {limit_s:g} s"
     if client.left_s is not None and client.done_s > client.left_s + _GRACE_S:
         yield f"its work went on for {client.done_s - client.left_s:.2f} s after its caller had left"
+
+
+def _limit_s(played: Played, client: Client) -> float:
+    total_s, own_s = played.scenario.total_s, client.plan.timeout_s
+    return total_s if own_s is None else min(own_s, total_s)
 
 
 def _of_waits(played: Played, client: Client, lines: list[Line]) -> Iterator[str]:
@@ -153,9 +174,9 @@ def _of_waits(played: Played, client: Client, lines: list[Line]) -> Iterator[str
 
 def _of_outcome(played: Played, client: Client, outcome: Outcome, lines: list[Line]) -> Iterator[str]:
     attempts, scenario = outcome.attempts, played.scenario
-    counted = [a for a in attempts if a.kind is not ErrorKind.STALE and a.cause is not Cause.UNSUPPORTED]
-    if len(counted) > scenario.max_attempts:
-        yield f"{len(counted)} calls were made, {scenario.max_attempts} are allowed"
+    counted = _counted(attempts)
+    if counted > scenario.max_attempts:
+        yield f"{counted} calls were made, {scenario.max_attempts} are allowed"
     if [line.provider for line in lines] != [attempt.deployment.provider for attempt in attempts]:
         yield f"{len(lines)} calls came to providers, {len(attempts)} were recorded"
     for index, attempt in enumerate(attempts):
@@ -167,7 +188,7 @@ def _of_outcome(played: Played, client: Client, outcome: Outcome, lines: list[Li
         committed_s = answered_by.started + (answered_by.ttft_s or 0.0)
         if any(attempt.started > committed_s + 1e-6 for attempt in attempts):
             yield "a call was started after the commit"
-    if outcome.ending == "upstream_error" and answered_by is None and attempts and _gave_up_early(played, outcome):
+    if outcome.ending == "upstream_error" and attempts and _gave_up_early(played, client, outcome):
         yield "it gave up although somebody was left to ask"
     if outcome.ending == "client_gone" and client.left_s is None and not client.is_cut:
         yield "its caller was there, and is recorded as gone"
@@ -175,20 +196,38 @@ def _of_outcome(played: Played, client: Client, outcome: Outcome, lines: list[Li
         yield "it ended with a fault of ours"
 
 
-def _gave_up_early(played: Played, outcome: Outcome) -> bool:
-    last = max(outcome.attempts, key=lambda attempt: attempt.ended)
+def _gave_up_early(played: Played, client: Client, outcome: Outcome) -> bool:
+    """Whether a call was allowed, and somebody was left who could be called now, or soon enough to be waited for."""
+    attempts, scenario = outcome.attempts, played.scenario
+    last = max(attempts, key=lambda attempt: attempt.ended)
     if last.kind is None or last.cause is None:
         return True
-    if not falls_back(ProviderError(last.kind, "", cause=last.cause)) or outcome.is_budget_empty:
+    if outcome.is_budget_empty or not falls_back(_error_of(last)) or _counted(attempts) >= scenario.max_attempts:
         return False
-    counted = [attempt for attempt in outcome.attempts if attempt.kind is not ErrorKind.STALE]
-    asked = [attempt.deployment.id for attempt in counted]
-    if len(set(asked)) < len(asked) or outcome.paused_s or played.scenario.hedged_after_s is not None:
-        return False  # everybody had a turn; who could not be called at that moment does not get another
-    order = [candidate.id for candidate in outcome.decision.candidates]
-    behind = order[max(map(order.index, asked), default=-1) + 1 :]
-    is_left = not played.book.ready[outcome.request.request_id].isdisjoint(behind)
-    return is_left and len(counted) < played.scenario.max_attempts
+    waited_s, left_s = outcome.ended - last.ended, _limit_s(played, client) - (outcome.ended - client.arrived_s)
+    for candidate in outcome.decision.candidates:
+        own = [attempt for attempt in attempts if attempt.deployment is candidate]
+        wait_s = played.book.waits[outcome.request.request_id][candidate.id]
+        if own:
+            if not may_repeat(_error_of(own[-1])):
+                continue
+            wait_s = max(wait_s, own[-1].ended + (own[-1].retry_after_s or 0.0) - outcome.ended)
+            if wait_s <= 0 and left_s > scenario.backoff_base_s * 2 ** len(own):
+                return True
+        if waited_s + wait_s < _WORTH_WAITING_S and wait_s + _GRACE_S < left_s and (not own or wait_s > 0):
+            return True
+    return False
+
+
+def _error_of(attempt: Attempt) -> ProviderError:
+    assert attempt.kind is not None
+    assert attempt.cause is not None
+    return ProviderError(attempt.kind, "", cause=attempt.cause)
+
+
+def _counted(attempts: list[Attempt]) -> int:
+    sent = [index for index, attempt in enumerate(attempts) if attempt.cause is not Cause.UNSUPPORTED]
+    return sum(not _is_free(index, attempts) for index in sent)
 
 
 def _of_bytes(client: Client, outcome: Outcome, lines: list[Line]) -> Iterator[str]:

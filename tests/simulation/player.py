@@ -54,10 +54,7 @@ class Player:
         book.start_over()
         # In half of them the order of what is ready is asyncio's own.
         loop = ShufflingLoop(Random(f"order {seed}") if seed % 2 else None)
-        if made.hedged_after_s is None:
-            loop.set_exception_handler(lambda _, told: self._complaints.append((seed, _complaint(told))))
-        else:  # of two calls only one failure is looked at
-            loop.set_exception_handler(lambda *_: None)
+        loop.set_exception_handler(lambda _, told: self._complaints.append((seed, _complaint(told))))
         try:
             stage = Stage(made, loop, book, self._parts)
             try:

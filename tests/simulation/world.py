@@ -80,7 +80,7 @@ class Book(Recorder):
         self.outcomes: defaultdict[str, list[Outcome]] = defaultdict(list)
         self.refusals: defaultdict[str, list[RefusedError]] = defaultdict(list)
         self.crashes: list[Exception] = []
-        self.ready: dict[str, set[str]] = {}
+        self.waits: dict[str, dict[str, float]] = {}
         self.guard: Guard | None = None
         self.lines.clear()
 
@@ -90,9 +90,9 @@ class Book(Recorder):
     def record(self, outcome: Outcome) -> None:
         request_id = outcome.request.request_id
         self.outcomes[request_id].append(outcome)
-        if self.guard is not None:  # who could still have been called at this moment
+        if self.guard is not None:  # in how many seconds its candidates could still have been called
             candidates = outcome.decision.candidates
-            self.ready[request_id] = {d.id for d in candidates if not self.guard.earliest_s((d,))}
+            self.waits[request_id] = {d.id: self.guard.earliest_s((d,)) or 0.0 for d in candidates}
         super().record(outcome)
 
     def refused(self, endpoint: str, request_id: str, error: RefusedError) -> None:
