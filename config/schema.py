@@ -136,6 +136,11 @@ class ModelConfig(Section):
     quality: Ratio | None = Field(
         default=None, description="Expected quality from 0 to 1 where nothing was learned yet."
     )
+    prefill: bool | None = Field(
+        default=None,
+        description="Whether the model goes on with an answer that another began, as `on_stream_cut: continue` needs; "
+        "known for some models where left out.",
+    )
     budget: Name | None = Field(default=None, description="The budget that pays for every call of this model.")
     limits: Name | None = Field(default=None, description="The rate limits that hold for this model.")
 

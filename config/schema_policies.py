@@ -1,6 +1,6 @@
 """The section of policies: behaviour that holds for every request."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -108,6 +108,9 @@ class CacheConfig(Section):
     )
 
 
+StreamCut = Literal["error", "continue"]
+
+
 class PoliciesConfig(Section):
     """Behaviour that holds for every request."""
 
@@ -117,5 +120,10 @@ class PoliciesConfig(Section):
         default_factory=BreakerConfig, description="When a failing deployment is left alone."
     )
     hedge: HedgeConfig = Field(default_factory=HedgeConfig, description="A second call when the first one is slow.")
+    on_stream_cut: StreamCut = Field(
+        default="error",
+        description="What happens to a stream that breaks after its first content: an `error` event ends it, or "
+        "another model is asked to `continue` it, where that can be done without a seam.",
+    )
     overload: OverloadConfig = Field(default_factory=OverloadConfig, description="Behaviour under too many requests.")
     cache: CacheConfig = Field(default_factory=CacheConfig, description="Answers to repeated requests.")

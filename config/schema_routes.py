@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from config.patterns import compile_pattern
 from config.schema_base import Name, Names, Ratio, RetryOverrides, RouteTimeouts, Section, Strategy, Usd
 from config.schema_experiments import CanaryConfig, ExperimentConfig, MirrorConfig
+from config.schema_policies import StreamCut
 
 Relaxable = Literal[
     "max_cost_usd", "max_ttft_s", "max_input_usd_per_mtok", "max_output_usd_per_mtok", "residency", "min_tier"
@@ -134,6 +135,9 @@ class RouteConfig(Section):
     goal: GoalConfig | None = Field(default=None, description="For `learned`: what the choice aims for.")
     timeouts: RouteTimeouts | None = Field(default=None, description="Time limits of this route where they differ.")
     retry: RetryOverrides | None = Field(default=None, description="Retry settings of this route where they differ.")
+    on_stream_cut: StreamCut | None = Field(
+        default=None, description="What happens to a broken stream of this route, instead of `policies.on_stream_cut`."
+    )
     sticky: bool | None = Field(
         default=None,
         description="Whether a conversation keeps its model until a move pays. Where left out: with `complexity`, "

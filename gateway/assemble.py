@@ -23,7 +23,7 @@ from gateway.feedback.keeper import FeedbackKeeper
 from gateway.options import check_ca_file, options_of
 from gateway.planning import Planner
 from gateway.router_files import RouterFiles
-from gateway.runtime import Caller, ListedModel, Runtime, Upstream
+from gateway.runtime import Caller, Continues, ListedModel, Runtime, Upstream
 from gateway.spending import SpendingBook
 from policies.breaker import BreakerSettings
 from policies.hedging import HedgeRules, Hedges
@@ -31,6 +31,7 @@ from policies.retry import Retries, RetryBudget, RetryRules
 from policies.timeouts import Timeouts
 from providers import pricing, registry
 from providers.base import ErrorKind, ProviderOptions, Target
+from providers.prefill import prefill_of
 from providers.pricing import Price
 from providers.transport import HttpTransport, Transport
 from routing.affinity import AffinityBook
@@ -129,6 +130,7 @@ class Assembler:
             hedge=_hedge(config),
             hedges=self.hedges,
             detours=_detours(config),
+            continues=_continues(config),
             feedback=self.feedback.book(config.feedback),
             guard=self.guard,
             notices=(
@@ -184,6 +186,9 @@ class Assembler:
                 context_window=window or (facts.context_window if facts is not None else None),
                 max_output_tokens=model.max_output_tokens if model is not None else None,
                 capabilities=capabilities,
+                prefill=prefill_of(
+                    row.kind, upstream_model, row.base_url, stated=model.prefill if model is not None else None
+                ),
             ),
             price=self._price(public, row, upstream_model, override),
             weight=own.weight if own is not None else 1.0,
@@ -285,6 +290,17 @@ def _detours(config: Config) -> dict[tuple[str, ErrorKind], tuple[str, ...]]:
         if route.content_filter_fallbacks:
             detours[(name, ErrorKind.CONTENT_FILTER)] = route.content_filter_fallbacks
     return detours
+
+
+def _continues(config: Config) -> Continues | None:
+    """None where broken streams always end with an error."""
+    routes = {
+        name: route.on_stream_cut == "continue"
+        for name, route in config.routes.items()
+        if route.on_stream_cut is not None
+    }
+    by_default = config.policies.on_stream_cut == "continue"
+    return Continues(by_default, routes) if by_default or any(routes.values()) else None
 
 
 def _connect(inputs: Inputs) -> Upstream:

@@ -1,6 +1,7 @@
 """Our own counts of what a call used, where its provider told none or was cut short."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import orjson
 
@@ -39,3 +40,19 @@ def usage_of_stream(request: Request, decoder: StreamDecoder) -> Usage | None:
         return None
     output = -(-decoder.output_bytes // _BYTES_PER_TOKEN)
     return Usage(input=estimate_prompt(request.body), output=output, is_estimated=True)
+
+
+def plus(first: Usage | None, second: Usage | None) -> Usage | None:
+    """What two calls used together; None where either is not known."""
+    if first is None or second is None:
+        return None
+    total: dict[str, Any] = {}
+    for field in fields(Usage):
+        one, other = getattr(first, field.name), getattr(second, field.name)
+        if field.name == "is_estimated":
+            total[field.name] = one or other
+        elif isinstance(one, int) and isinstance(other, int):
+            total[field.name] = one + other
+        else:  # of what is no count, such as the tariff, only what both have in common
+            total[field.name] = one if one == other else None
+    return Usage(**total)

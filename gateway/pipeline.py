@@ -12,6 +12,8 @@ from typing import Literal
 from gateway.asking import NO_HEADERS, ask_of, decide, detour, remember
 from gateway.attempt_run import InterruptedStreamError, Limits, Sink
 from gateway.attempts import AttemptEngine
+from gateway.continuation import Continuer
+from gateway.counted import plus
 from gateway.explain import header_value
 from gateway.mirror import Mirrors
 from gateway.runtime import Caller, Runtime
@@ -64,17 +66,21 @@ class Pipeline:
         The Outcome carries a reply or a refusal; a stream went to `sink` meanwhile. Raises RefusedError where the
         request never reached routing, CancelledError when the client left (recorded all the same).
         """
+        runtime = self.runtime
         ask = ask_of(request, caller, headers, self._wall_clock())
-        decision = decide(self.runtime, request, ask, caller)
+        decision = decide(runtime, request, ask, caller)
         outcome = Outcome(request, caller.name, started, decision)
         if headers.get(_EXPLAIN) == b"1":
-            outcome.explanation = header_value(self.runtime.router, ask, decision)
+            outcome.explanation = header_value(runtime.router, ask, decision)
         limits = self._limits(decision, started, timeout_s)
         limits.require_parameters = ask.preferences.require_parameters
-        if self.runtime.detours and decision.route is not None:
-            limits.detour = partial(detour, self.runtime, ask, decision)
+        if runtime.detours and decision.route is not None:
+            limits.detour = partial(detour, runtime, ask, decision)
         try:
-            await self._engine.run(decision, outcome, sink, limits)
+            if runtime.continues is not None and request.stream and runtime.continues.has(decision.route):
+                await Continuer(runtime, self._engine, self._loop, self._clock).run(decision, outcome, sink, limits)
+            else:
+                await self._engine.run(decision, outcome, sink, limits)
         except ProviderError as error:
             self._fail(outcome, error)
         except InterruptedStreamError as interrupted:
@@ -123,6 +129,8 @@ class Pipeline:
         told_by = outcome.answered_by or (outcome.attempts[-1] if outcome.attempts else None)
         if told_by is not None:
             outcome.usage = told_by.usage
+        if outcome.joined is not None:
+            outcome.usage = plus(outcome.joined.usage, outcome.usage)
         for attempt in outcome.attempts:
             if attempt.cost_nusd is not None:
                 outcome.cost_nusd = (outcome.cost_nusd or 0) + attempt.cost_nusd

@@ -50,13 +50,25 @@ class ListedModel:
 
 
 @dataclass(slots=True, frozen=True)
+class Continues:
+    """Whose broken streams are continued: of the routes named here as it says, of everybody else `by_default`."""
+
+    by_default: bool
+    routes: Mapping[str, bool]
+
+    def has(self, route: str | None) -> bool:
+        """`route` is None where a model was asked for."""
+        return self.by_default if route is None else self.routes.get(route, self.by_default)
+
+
+@dataclass(slots=True, frozen=True)
 class Runtime:
     """An immutable snapshot. A request takes the current one once and keeps it to its end.
 
     `keys` maps the SHA-256 hex digest of a secret to its caller; empty means the gateway is open. `route_timeouts`
     is keyed by (route, provider), and has only routes with limits of their own; `retries` is by route, or model.
     `hedge` is None where no request gets a second call. `detours` are the models of a route for one kind of error.
-    `feedback` is None where none is kept.
+    `continues` is None where no broken stream is continued. `feedback` is None where none is kept.
     `guard` says what may be called now; it outlives the snapshot. `last_resort` is asked when everybody failed.
     """
 
@@ -72,6 +84,7 @@ class Runtime:
     hedge: HedgeRules | None = None
     hedges: Hedges = field(default_factory=lambda: Hedges(time.monotonic))
     detours: Mapping[tuple[str, ErrorKind], tuple[str, ...]] = field(default_factory=dict)
+    continues: Continues | None = None
     feedback: FeedbackBook | None = None
     guard: Guard = field(default_factory=Guard)
     last_resort: LastResort = field(default_factory=NoLastResort)

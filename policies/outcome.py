@@ -10,6 +10,10 @@ from routing.decision import Decision, Deployment
 Ending = Literal["ok", "caller_error", "upstream_error", "interrupted", "client_gone", "shutdown", "internal_error"]
 
 
+# What became of a stream that broke and was to be continued. `unfit`: this answer or request cannot be.
+Continuation = Literal["ok", "failed", "unfit", "no_candidate", "no_budget", "abandoned"]
+
+
 @dataclass(slots=True)
 class Attempt:
     """One upstream call. Times are seconds on a monotonic clock; `ttft_s` is to the first content."""
@@ -63,6 +67,8 @@ class Outcome:
     is_stale: bool = False  # the reply is one of before, because every candidate failed
     paused_s: float = 0.0  # time in which a repeated call was waited with
     is_budget_empty: bool = False  # one more call would have been made, had there been a token for it
+    continuation: Continuation | None = None  # None: the stream did not break, or ends with an error anyway
+    joined: Attempt | None = None  # the call that broke, where `answered_by` went on with its answer
     explanation: bytes = b""  # of the decision, as header text; only for a caller that wants it
 
     duration_s: float = 0.0

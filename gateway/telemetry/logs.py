@@ -210,9 +210,17 @@ def request_fields(outcome: Outcome, *, quotes: bool = False) -> dict[str, Any]:
     if outcome.refusal is not None:
         fields |= _refusal_fields(outcome.refusal)
     if len(outcome.attempts) > 1 or outcome.ending != "ok":
-        fields["attempts"] = [_attempt_fields(attempt, quotes) for attempt in outcome.attempts]
+        fields |= _trouble_fields(outcome, quotes)
     else:
         fields["attempts"] = len(outcome.attempts)
+    return fields
+
+
+def _trouble_fields(outcome: Outcome, quotes: bool) -> dict[str, Any]:
+    """What is said of a request that took more than one call, or did not end well."""
+    fields: dict[str, Any] = {"attempts": [_attempt_fields(attempt, quotes) for attempt in outcome.attempts]}
+    if outcome.continuation is not None:
+        fields["continuation"] = outcome.continuation
     return fields
 
 

@@ -105,6 +105,11 @@ class Metrics:
         self._midstream = counter(
             "signalbox_midstream_errors_total", "Streams that broke after their first byte.", ("cause",)
         )
+        self._continuations = counter(
+            "signalbox_continuations_total",
+            "Broken streams that were to be continued by another call, by what became of it.",
+            ("outcome",),
+        )
         self._client_gone = counter(
             "signalbox_client_gone_total", "Requests whose client left before the end, by phase.", ("phase",)
         )
@@ -190,6 +195,8 @@ class Metrics:
                 self._fallbacks.labels(model).inc()
             if outcome.ending == "interrupted":
                 self._midstream.labels(answered_by.cause).inc()
+        if outcome.continuation is not None:
+            self._continuations.labels(outcome.continuation).inc()
         if outcome.is_budget_empty:
             self._budget_empty.labels(model).inc()
         if outcome.ending == "client_gone":
