@@ -69,8 +69,8 @@ def _start_signalbox(command: list[str], environ: dict[str, str], place: Place) 
     return start(command, port, "/readyz", environ=environ | GATEWAY_ENVIRON, within_s=20, folder=place.folder)
 
 
-# What the configuration below refers to.
-GATEWAY_ENVIRON = {"BENCH_UPSTREAM_KEY": UPSTREAM_KEY}
+# What the configuration below refers to; and nobody has to forget this gateway before it ends.
+GATEWAY_ENVIRON = {"BENCH_UPSTREAM_KEY": UPSTREAM_KEY, "SIGNALBOX_LAME_DUCK_S": "0"}
 
 
 def gateway_config(upstream: str, ca_file: Path | None) -> str:

@@ -65,7 +65,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="Largest request body in bytes.")
     drain_s: Seconds = Field(default=60, description="Seconds that requests in flight may take to finish at shutdown.")
     lame_duck_s: Seconds = Field(
-        default=0, description="Seconds at shutdown in which `/readyz` already says no and requests are still served."
+        default=5,
+        description="Seconds after SIGTERM in which `/readyz` already says no and requests are still served.",
     )
 
     @classmethod

@@ -1,11 +1,11 @@
-"""One client connection: uvicorn's httptools protocol with bounded heads, errors in our shape, a task that ends with
-its client, and an answer written in one piece.
+"""One client connection: uvicorn's httptools protocol with bounded heads, errors in our shape, and a task that ends
+with its client.
 
 uvicorn is pinned, because these classes rely on the shape of its own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from random import Random
 from typing import Any
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from gateway.http_exchange import Exchange
 from gateway.slow_readers import ReaderWatch
 from gateway.wire import answers, http, refusals
 
@@ -21,7 +22,6 @@ _MAX_HEAD_BYTES = 32 * 1024
 _MAX_HEADERS = 100
 _HEAD_S = 20.0  # for a request head to arrive, from its first byte or from the connection's start
 _MAX_TARGET_BYTES = 8 * 1024
-_LINGER_S = 1.0
 _MAX_PIPELINED = 16  # requests that wait for the answer before them
 _WRITE_STALL_S = 30.0  # in which a client that has bytes to read has to take some
 # Beyond the limit of connections one more in so many is still heard, because it may ask how the gateway is.
@@ -30,7 +30,6 @@ _WATCHING = (b"/healthz", b"/readyz", b"/metrics")
 _Task = asyncio.Task[Any]
 _UPGRADE_FIELDS = frozenset({b"upgrade", b"http2-settings"})
 _CRLF = b"\r\n"
-_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class DrainingState(ServerState):
@@ -177,6 +176,13 @@ class Connection(HttpToolsProtocol):
             )
         self._reader_watch.start()
 
+    def announce_end(self) -> None:
+        """The server is about to end: answers that have not begun say so to their client."""
+        waiting = [cycle for cycle, _ in self.pipeline]
+        for cycle in (self.cycle, *waiting):
+            if cycle is not None and not cycle.response_started:
+                cycle.keep_alive = False
+
     def _find_room(self) -> None:
         """One connection is too many: an idle one goes, else the new one is heard for health checks only."""
         idle = next((other for other in self.connections if isinstance(other, Connection) and other.is_idle), None)
@@ -217,7 +223,7 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature is uvicorn's
         self._refuse_at_once(refusals.malformed_http())
 
-    def _new_cycle(self) -> "Exchange":
+    def _new_cycle(self) -> Exchange:
         scope = self.scope
         version = self.parser.get_http_version()
         scope["method"] = self.parser.get_method().decode("ascii")
@@ -287,105 +293,6 @@ class Connection(HttpToolsProtocol):
             lines += [name, b": ", value, _CRLF]
         self.transport.write(b"".join([*lines, _CRLF, body]))
         self.transport.close()
-
-
-class Exchange(RequestResponseCycle):
-    """One request and its answer: ASGI's `receive` and `send`, and beside them the Channel for our own endpoints.
-
-    The head is written together with the first piece of the body.
-    """
-
-    _head = b""
-    _is_chunked = False
-    on_left_over: Callable[[], None] | None = None  # told of bytes that a connection about to close still has
-
-    @property
-    def is_open(self) -> bool:
-        return not self.transport.is_closing()
-
-    def take_body(self) -> bytes | None:
-        if self.more_body or self.waiting_for_100_continue:
-            return None
-        body, self.body = self.body, bytearray()
-        return bytes(body)
-
-    def answer(self, status: int, head: bytes, body: bytes) -> None:
-        self.begin(status, head)
-        self._write_body(body, more_body=False)
-
-    def begin(self, status: int, head: bytes) -> None:
-        if self.response_started:
-            raise RuntimeError("the answer was started twice")
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        block = STATUS_LINE[status]
-        for name, value in self.default_headers:
-            block += b"%b: %b\r\n" % (name, value)
-        block += head
-        if b"\r\nconnection: close\r\n" in block:
-            self.keep_alive = False
-        elif not self.keep_alive:
-            block += b"connection: close\r\n"
-        has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
-        # HTTP/1.0 has no chunks: there the end of the connection is the end of the body.
-        if has_body and b"\r\ncontent-length: " not in block and self.scope["http_version"] != "1.0":
-            self._is_chunked = True
-            block += b"transfer-encoding: chunked\r\n"
-        self._head = block + _CRLF
-
-    def push(self, data: bytes) -> Awaitable[None] | None:
-        self._write_body(data, more_body=True)
-        return self.flow.drain() if self.flow.write_paused and not self.disconnected else None
-
-    def end(self) -> None:
-        self._write_body(b"", more_body=False)
-
-    async def send(self, message: Any) -> None:
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if message["type"] == "http.response.body":
-            self._write_body(message.get("body", b""), more_body=message.get("more_body", False))
-            return
-        self.begin(message["status"], b"".join(_header_line(name, value) for name, value in message["headers"]))
-
-    def _write_body(self, body: bytes, *, more_body: bool) -> None:
-        if self.disconnected:
-            return
-        if self.response_complete:
-            raise RuntimeError("the answer was already complete")
-        head, self._head = self._head, b""
-        if self.scope["method"] == "HEAD":
-            data = head
-        elif not self._is_chunked:
-            data = head + body
-        elif more_body:
-            data = b"%b%x\r\n%b\r\n" % (head, len(body), body) if body else head
-        else:
-            data = b"%b%x\r\n%b\r\n0\r\n\r\n" % (head, len(body), body) if body else head + _LAST_CHUNK
-        if data:
-            self.transport.write(data)
-        if not more_body:
-            self.response_complete = True
-            self.message_event.set()
-            if not self.keep_alive:
-                self._hang_up()
-            self.on_response()
-
-    def _hang_up(self) -> None:
-        if self.more_body:
-            # Closing while the client still sends would take the answer with it: read on for a moment (RFC 9112, 9.6).
-            self.flow.resume_reading()
-            asyncio.get_running_loop().call_later(_LINGER_S, self.transport.close)
-            return
-        self.transport.close()
-        if self.transport.get_write_buffer_size() and self.on_left_over is not None:
-            self.on_left_over()
-
-
-def _header_line(name: bytes, value: bytes) -> bytes:
-    if b"\r" in value or b"\n" in value or b"\x00" in value:
-        raise RuntimeError("a header value has a line break")
-    return b"%b: %b\r\n" % (name.lower(), value)
 
 
 def _head_refusal(reason: str) -> refusals.RefusedError:

@@ -157,10 +157,12 @@ class Background:
 
 
 async def _end_with(supervisor: int, server: Server) -> None:
-    """A worker whose supervisor was killed would hold the port for ever, out of anybody's sight."""
+    """A worker whose supervisor was killed would hold the port for ever, out of anybody's sight. Whoever comes after
+    the supervisor wants that port: no lame duck.
+    """
     while os.getppid() == supervisor:  # noqa: ASYNC110 - the system has no event to wait for
         await asyncio.sleep(1.0)
-    server.handle_exit(signal.SIGTERM, None)
+    server.handle_exit(signal.SIGINT, None)
 
 
 def _pressure_watch(service: Service, server: Server) -> PressureWatch:

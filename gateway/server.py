@@ -21,7 +21,8 @@ class Server(uvicorn.Server):
     """A server that drains in two steps.
 
     For `lame_duck_s` it still serves, says no on /readyz and asks clients to go elsewhere (`Connection: close`);
-    then it stops listening and waits for the requests under way. A second signal ends the waiting.
+    then it stops listening and waits for the requests under way. SIGINT comes from a person at a terminal, to whom
+    nobody routes requests: it leaves out the first step. A second signal ends the waiting.
     """
 
     def __init__(
@@ -54,12 +55,18 @@ class Server(uvicorn.Server):
         if isinstance(state, DrainingState) and not state.is_draining:
             state.is_draining = True
             self._on_drain()
-            if self._lame_duck_s > 0 and self._loop is not None:
-                self._loop.call_soon_threadsafe(self._loop.call_later, self._lame_duck_s, self._stop)
+            if sig == signal.SIGTERM and self._lame_duck_s > 0 and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._begin_lame_duck, self._loop)
                 return
         else:
             self.force_exit = True  # once is "finish what you do", twice is "now"
         self.should_exit = True
+
+    def _begin_lame_duck(self, loop: asyncio.AbstractEventLoop) -> None:
+        for connection in self.server_state.connections:
+            if isinstance(connection, Connection):
+                connection.announce_end()
+        loop.call_later(self._lame_duck_s, self._stop)
 
     def _stop(self) -> None:
         self.should_exit = True

@@ -35,6 +35,7 @@ class Supervisor:
         self._drain_s = drain_s
         self._workers: list[tuple[subprocess.Popen[bytes], float]] = []
         self._stop = False
+        self._signal = signal.SIGTERM  # the first that asked for the end
         self._has_failed = False
         self._quick_deaths = 0
         self._not_before = 0.0
@@ -87,7 +88,8 @@ class Supervisor:
     def _end(self) -> int:
         for worker, _ in self._workers:
             if worker.poll() is None:
-                worker.terminate()
+                worker.send_signal(self._signal)
+        self._sock.close()  # the workers have it as well; whoever connects after they let it go should be told
         deadline = time.monotonic() + self._drain_s + 5.0
         for worker, _ in self._workers:
             try:
@@ -102,6 +104,8 @@ class Supervisor:
             for worker, _ in self._workers:
                 if worker.poll() is None:
                     worker.send_signal(sig)
+        else:
+            self._signal = signal.Signals(sig)
         self._stop = True
 
     def _on_hup(self, _sig: int, _frame: FrameType | None) -> None:

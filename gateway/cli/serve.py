@@ -41,8 +41,9 @@ def command(host: str | None, port: int | None, workers: int | None, config_file
     """Run the gateway.
 
     Without a configuration file it serves the providers whose keys are in the environment, a built-in mock provider
-    and a route named auto. Stops on SIGTERM or Ctrl-C after the requests under way have ended; SIGHUP reloads the
-    configuration.
+    and a route named auto. On SIGTERM it serves for SIGNALBOX_LAME_DUCK_S seconds more, until nobody sends requests
+    here; Ctrl-C leaves that out. Then it stops after the requests under way have ended; once more of either ends it at
+    once. SIGHUP reloads the configuration.
     """
     # Until the server can act on it, a reload signal must not end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

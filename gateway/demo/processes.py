@@ -21,6 +21,9 @@ _POLL_S = 0.02
 # has to do the same everywhere, and must not reach a real provider.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH")
 
+# Nobody else is told of these processes, so nobody has to forget them before they end.
+_OWN = {"SIGNALBOX_LAME_DUCK_S": "0"}
+
 
 class DemoError(Exception):
     """The demo did not do what it should. The text is for the person who runs it."""
@@ -43,7 +46,12 @@ class GatewayProcess:
         inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._process = subprocess.Popen(
-                command, cwd=folder, env={**inherited, **environ}, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+                command,
+                cwd=folder,
+                env={**inherited, **_OWN, **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
             )
 
     def __enter__(self) -> Self:

@@ -155,7 +155,7 @@ class Workspace:
     def _environ(self) -> Mapping[str, str]:
         env = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "TMPDIR")}
         env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "SIGNALBOX_PORT": str(self._port)}
-        env |= {"SIGNALBOX_DRAIN_S": "1"}
+        env |= {"SIGNALBOX_DRAIN_S": "1", "SIGNALBOX_LAME_DUCK_S": "0"}
         return env | ({"PYTHONPATH": str(self.folder)} if self._checkout else {})
 
     def _reloads(self) -> int:

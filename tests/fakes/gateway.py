@@ -198,6 +198,7 @@ class Gateway:
             "SIGNALBOX_ADMIN_KEY": ADMIN_KEY,
             "SIGNALBOX_STATE_DIR": str(self.folder / "state"),
             "SIGNALBOX_DRAIN_S": "3",
+            "SIGNALBOX_LAME_DUCK_S": "0",
         }
         if self._has_config:
             env["SIGNALBOX_CONFIG"] = str(self.config_path)
