@@ -36,6 +36,7 @@ class Wanted:
     stop: list[str] = field(default_factory=list)
     max_tokens: int | None = None
     stream: bool = False
+    prefill: str = ""  # what the answer has to begin with, and is not said again
 
 
 @dataclass(slots=True)
@@ -54,6 +55,12 @@ class Answer:
 
 def respond(wanted: Wanted) -> Answer:
     """The answer to a conversation; it depends on nothing but its content."""
+    whole = _respond(wanted)
+    whole.text = whole.text.removeprefix(wanted.prefill)
+    return whole
+
+
+def _respond(wanted: Wanted) -> Answer:
     if wanted.tool_results:
         return Answer("The tools said: " + "; ".join(wanted.tool_results))
     if wanted.schema is not None:

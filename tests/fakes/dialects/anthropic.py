@@ -96,6 +96,10 @@ def wanted(body: dict[str, Any]) -> Wanted:
     form = (body.get("output_config") or {}).get("format") or body.get("output_format") or {}
     if form.get("type") == "json_schema":
         want.schema = form["schema"]
+    last = body["messages"][-1]
+    if last["role"] == "assistant":
+        blocks = last["content"] if isinstance(last["content"], list) else [{"text": last["content"]}]
+        want.prefill = "".join(block.get("text", "") for block in blocks)
     return want
 
 

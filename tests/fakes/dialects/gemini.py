@@ -71,6 +71,9 @@ def wanted(model: str, body: dict[str, Any]) -> Wanted:
         want.schema = config.get("responseJsonSchema") or config.get("responseSchema")
     want.stop = list(config.get("stopSequences") or [])
     want.max_tokens = config.get("maxOutputTokens")
+    last = body["contents"][-1]
+    if last.get("role") == "model":
+        want.prefill = "".join(part.get("text", "") for part in last["parts"])
     return want
 
 

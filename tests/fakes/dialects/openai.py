@@ -73,6 +73,9 @@ def wanted(body: dict[str, Any]) -> Wanted:
     stop = body.get("stop")
     want.stop = [stop] if isinstance(stop, str) else list(stop or [])
     want.max_tokens = body.get("max_completion_tokens", body.get("max_tokens"))
+    last = body["messages"][-1]
+    if last.get("prefix") or body.get("continue_final_message"):  # else the answer begins anew, as OpenAI's does
+        want.prefill = last["content"]
     return want
 
 
