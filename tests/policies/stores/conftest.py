@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.redis import RedisServer
 from tests.policies.stores import kinds
 
 
@@ -14,8 +15,18 @@ def runner() -> Iterator[asyncio.Runner]:
         yield running
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One for all tests that leave it alone; each takes a namespace of its own."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
 def store(request: pytest.FixtureRequest, runner: asyncio.Runner) -> Iterator[kinds.Driver]:
-    driver = getattr(kinds, request.param)(runner)
+    if request.param == "redis":
+        driver = kinds.redis(runner, request.getfixturevalue("redis_server").url)
+    else:
+        driver = getattr(kinds, request.param)(runner)
     yield driver
     driver.close()

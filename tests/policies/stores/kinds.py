@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from policies.ledger import Entry
 from policies.stores.base import Balance, Line, Meter, OpenHold, Settlement, Store, Unit, Verdict
 from policies.stores.memory import MemoryStore
+from policies.stores.redis import RedisStore
 from policies.windows import Calendar, CalendarWindow, NoWindow, RollingWindow
 
 NOON = 1_782_000_000.0 - 1_782_000_000.0 % 86_400 + 43_200  # a Saturday in June 2026, 12:00 UTC
@@ -102,3 +104,9 @@ def at_once(limit: int = 2, name: str = "team") -> Meter:
 def memory(runner: asyncio.Runner) -> Driver:
     clock = Clock()
     return Driver(MemoryStore(clock), clock, runner)
+
+
+def redis(runner: asyncio.Runner, url: str) -> Driver:
+    clock = Clock()
+    store = RedisStore(url, now=clock, namespace=uuid.uuid4().hex, timeout_s=20.0)  # on a busy machine too
+    return Driver(store, clock, runner, store.told)

@@ -1,0 +1,251 @@
+"""Holds in Redis, for several processes and machines: exact, because a script looks at every meter and books in one go.
+
+Time is that of Redis. A hold is one round trip and so is a settlement, which nobody waits for. Needs Redis 6 or Valkey;
+all keys share a hash tag, and with it a slot of a cluster. How exact budgets are after a crash of Redis depends on what
+it keeps (`appendonly yes`, `maxmemory-policy noeviction`): where it comes back without data, windows begin at zero, and
+only what was held at that moment is still charged to them.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from policies.ledger import Entry
+from policies.stores import redis_codec as codec
+from policies.stores.base import (
+    Balance,
+    Granted,
+    Line,
+    Meter,
+    OpenHold,
+    Reports,
+    Settlement,
+    Unavailable,
+    Verdict,
+)
+from policies.stores.redis_journal import RedisJournal
+from policies.stores.redis_link import LinkError, LinkState, RedisLink, Script
+from policies.stores.redis_queue import RedisQueue
+
+_IN_ALL_S = 0.2  # what a request may spend waiting for Redis, at most
+_HOLDS_SHOWN = 1_000
+_ELSEWHERE = "elsewhere"  # where a hold was taken that Redis never had
+
+_HOLD = Script.load("hold")
+_EXTEND = Script.load("extend")
+_ACCOUNTS = Script.load("accounts")
+_HOLDS = Script.load("holds")
+
+
+@dataclass(slots=True, frozen=True)
+class StoreStatus:
+    """For /readyz and metrics. `for_s`: how long it has been so. `waiting` is what Redis has not been told yet,
+    `dropped` what found no room to wait (a journal has it for the next start) or what Redis calls wrong.
+    """
+
+    state: LinkState
+    for_s: float
+    reason: str
+    waiting: int
+    dropped: int
+
+
+class _Held:
+    """What this process knows of a hold that it took."""
+
+    __slots__ = ("amounts", "at_s", "began", "is_doubtful", "lines", "rows")
+
+    def __init__(
+        self, lines: Sequence[Line], rows: list[list[Any]], began: str, at_s: float, *, is_doubtful: bool
+    ) -> None:
+        self.lines = lines
+        self.rows = rows
+        self.amounts = [line.amount for line in lines]
+        self.began = began
+        self.at_s = at_s
+        self.is_doubtful = is_doubtful  # it may be taken once more, by a request that is still under way
+
+
+class RedisStore:
+    """The store of several processes. `journal` keeps settlements that Redis does not have yet; without one they wait
+    in memory. `ledger` is given the entries of every settlement.
+
+    `wall` is this machine's clock (Unix seconds), good enough to guess which calendar windows Redis is in; `now`
+    replaces the time of Redis altogether. Raises ValueError for a URL that is none.
+    """
+
+    is_remote = True
+
+    def __init__(
+        self,
+        url: str,
+        journal: RedisJournal | None = None,
+        now: Callable[[], float] | None = None,
+        *,
+        namespace: str = "default",
+        timeout_s: float = 0.15,
+        connections: int = 16,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+        ledger: Callable[[Sequence[Entry]], None] | None = None,
+    ) -> None:
+        self.reports = Reports()
+        self.link = RedisLink(url, timeout_s=timeout_s, connections=connections, clock=clock, chance=chance)
+        self._key = f"{{signalbox:{namespace}}}"
+        self._now = now
+        self._clock = clock
+        self._in_all_s = max(_IN_ALL_S, timeout_s)
+        self._periods = codec.Periods(now or wall)
+        self._queue = RedisQueue(self.link, self._key, now, journal, self._note)
+        self._held: dict[str, _Held] = {}
+        self._ledger = ledger
+
+    async def start(self) -> None:
+        """Hand over what earlier processes left in the journal. Ends within a second whether Redis answers or not."""
+        await self._queue.start()
+
+    @property
+    def status(self) -> StoreStatus:
+        """Whether Redis answers, and what it still has to be told."""
+        link = self.link
+        queue = self._queue
+        dropped = queue.dropped + queue.refused
+        return StoreStatus(link.state, self._clock() - link.since_s, link.reason, queue.waiting, dropped)
+
+    async def hold(
+        self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False
+    ) -> Verdict:
+        self._queue.recall(hold_id)
+        body = {"id": hold_id, "lease": lease_s, "sent": int(is_dispatched)}
+        try:
+            answer, was_repeated, rows = await self._ask(_HOLD, body, lines)
+        except LinkError as error:
+            if error.may_have_run:
+                self._give_up(hold_id)
+            return Unavailable(str(error))
+        except asyncio.CancelledError:
+            self._give_up(hold_id)
+            raise
+        now_s = float(answer[0])
+        match answer[2]:
+            case b"granted":
+                self._held[hold_id] = _Held(lines, rows, answer[3].decode(), now_s, is_doubtful=was_repeated)
+                return Granted(tuple(answer[4]))
+            case b"denied":
+                meter, amount = lines[answer[3]]
+                return codec.denied(meter, answer[4], amount, now_s)
+        return Unavailable("this hold was given up before")
+
+    async def extend(self, hold_id: str, amounts: Sequence[int]) -> Verdict:
+        held = self._held.get(hold_id)
+        if held is None:
+            return Unavailable("its lease has ended")
+        wanted = [old + more for old, more in zip(held.amounts, amounts, strict=True)]
+        body = {"id": hold_id, "amounts": wanted, "limits": [line.meter.limit for line in held.lines]}
+        try:
+            answer, _, _ = await self._ask(_EXTEND, body, ())
+        except LinkError as error:
+            return Unavailable(str(error))
+        match answer[2]:
+            case b"granted":
+                held.amounts = wanted
+                return Granted(tuple(answer[3]))
+            case b"denied":
+                at = answer[3]
+                return codec.denied(held.lines[at].meter, answer[4], amounts[at], float(answer[0]))
+        return Unavailable("its lease has ended")
+
+    def dispatched(self, hold_id: str) -> None:
+        self._queue.tell(["dispatched", hold_id])
+
+    def settle(self, settlement: Settlement) -> None:
+        if self._ledger is not None and settlement.entries:
+            self._ledger(settlement.entries)
+        held = self._held.pop(settlement.id, None)
+        amounts = [min(amount, codec.MOST) for amount in settlement.amounts]
+        if held is None:
+            if amounts:
+                self._queue.tell_for_good(["settle", settlement.id, "", 0, amounts, 0, []])
+            return
+        for line, had, used in zip(held.lines, held.amounts, amounts, strict=True):
+            if used > had:
+                self.reports.overruns.append((settlement.id, line.meter.id, used - had))
+        is_final = int(held.is_doubtful)
+        self._queue.tell_for_good(["settle", settlement.id, held.began, is_final, amounts, held.at_s, held.rows])
+
+    def charge(self, charge_id: str, lines: Sequence[Line], at_s: float) -> None:
+        """Add what was used at `at_s` (Unix seconds) without a hold here: once per id, and the id is that of no hold."""
+        rows = [codec.line(meter, 0, self._periods) for meter, _ in lines]
+        amounts = [min(line.amount, codec.MOST) for line in lines]
+        self._queue.tell_for_good(["settle", charge_id, _ELSEWHERE, 0, amounts, at_s, rows])
+
+    def renew(self, hold_ids: Sequence[str], lease_s: float) -> None:
+        if hold_ids:
+            self._queue.tell(["renew", list(hold_ids), lease_s])
+
+    async def balances(self, meters: Sequence[Meter]) -> list[Balance]:
+        return await self._accounts(meters, {})
+
+    async def open_holds(self) -> list[OpenHold]:
+        """The first 1,000 holds that are not settled, in the order in which their leases end. Raises StoreError."""
+        answer, _, _ = await self._ask(_HOLDS, {"most": _HOLDS_SHOWN}, ())
+        return [codec.open_hold(row) for row in answer[3]]
+
+    async def raise_limit(self, meter: Meter, amount: int) -> Balance:
+        return (await self._accounts([meter], {"raise": amount, "id": secrets.token_hex(8)}))[0]
+
+    async def reset(self, meter: Meter) -> Balance:
+        return (await self._accounts([meter], {"reset": True}))[0]
+
+    def lines(self, hold_id: str) -> Sequence[Line]:
+        """What this process took for a hold that is not settled; nothing where it took none."""
+        held = self._held.get(hold_id)
+        return held.lines if held is not None else ()
+
+    async def told(self) -> None:
+        """Wait until Redis has taken all it was told."""
+        await self._queue.told()
+
+    async def close(self) -> None:
+        await self._queue.close()
+        await self.link.close()
+
+    def _give_up(self, hold_id: str) -> None:
+        """Nobody knows whether it was taken: free it, and see to it that it is not taken any more."""
+        self._queue.release(hold_id)
+
+    async def _accounts(self, meters: Sequence[Meter], body: dict[str, Any]) -> list[Balance]:
+        answer, _, _ = await self._ask(_ACCOUNTS, body, [Line(meter, 0) for meter in meters])
+        now_s = float(answer[0])
+        return [codec.balance(meter, state, now_s) for meter, state in zip(meters, answer[3], strict=True)]
+
+    async def _ask(
+        self, script: Script, body: dict[str, Any], lines: Sequence[Line]
+    ) -> tuple[list[Any], bool, list[list[Any]]]:
+        """The answer, whether it was asked for twice, and the lines as they were sent. Raises LinkError."""
+        began_s = self._clock()
+        if self._now is not None:
+            body["now"] = self._now()
+        was_repeated, timeout_s = False, None
+        while True:
+            body["lines"] = rows = [codec.line(meter, amount, self._periods) for meter, amount in lines]
+            answer = await self.link.run(script, self._key, orjson.dumps(body), timeout_s)
+            was_repeated = was_repeated or answer.was_repeated
+            self._note(answer.value)
+            if answer.value[2] != b"time":
+                return answer.value, was_repeated, rows
+            if timeout_s is not None:
+                raise LinkError("Redis and this machine disagree about the time", may_have_run=False)
+            self._periods.learn(float(answer.value[0]))
+            timeout_s = max(0.01, self._in_all_s - (self._clock() - began_s))
+
+    def _note(self, answer: list[Any]) -> None:
+        if answer[1]:
+            self.reports.expired.extend(codec.open_hold(row) for row in answer[1])

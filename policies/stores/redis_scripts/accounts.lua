@@ -1,0 +1,27 @@
+-- The state of meters, after a raise or a reset of them if asked for. input: lines, and `raise` with an `id` of the
+-- request (raised once, however often it is asked), or `reset`.
+local told = reap()
+local states = {}
+for at, line in ipairs(input.lines) do
+  local account = open(line)
+  if not account then
+    return answer(told, 'time')
+  end
+  if input.raise and redis.call('SET', prefix .. ':over:' .. input.id, 1, 'NX', 'EX', DAY_S) then
+    redis.call('HINCRBY', account.key, 'raised', exact(input.raise))
+    account.raised = account.raised + input.raise
+    if account.kind ~= 'c' then
+      redis.call('PERSIST', account.key)
+    end
+  elseif input.reset and account.kind == 'c' then
+    redis.call('HSET', account.key, 'spent', 0)
+    account.spent = 0
+  elseif input.reset and account.kind == 'r' and #account.rows > 0 then
+    for number = 1, #account.rows, 2 do
+      redis.call('HDEL', account.key, account.rows[number])
+    end
+    account.rows = {}
+  end
+  states[at] = state(account)
+end
+return answer(told, 'done', states)
