@@ -48,7 +48,7 @@ class AttemptEngine:
                 )
                 if hedge is not None and walk is None:
                     walk = self._walk(decision, outcome, limits)
-                    deployment, error = await self._hedged(hedge, run, walk, outcome, sink, limits)
+                    deployment, error = await self._hedged(hedge, run, ticket, walk, outcome, sink, limits)
                 else:
                     try:
                         error = None
@@ -68,7 +68,14 @@ class AttemptEngine:
             deployment, is_fresh, is_last = step.deployment, step.is_fresh, step.is_last
 
     async def _hedged(
-        self, rules: HedgeRules, first: AttemptRun, walk: Walk, outcome: Outcome, sink: Sink, limits: Limits
+        self,
+        rules: HedgeRules,
+        first: AttemptRun,
+        ticket: int,
+        walk: Walk,
+        outcome: Outcome,
+        sink: Sink,
+        limits: Limits,
     ) -> tuple[Deployment, ProviderError | None]:
         """The first call of a request, with another one beside it when it is unusually slow.
 
@@ -79,24 +86,31 @@ class AttemptEngine:
         delay_s = None
         if may_race(request):
             delay_s = hedges.delay_s(name, rules, is_stream=request.stream)
-        deployment = first.record.deployment
+        deployment, budget, guard = first.record.deployment, limits.retry.budget, self._runtime.guard
+        tickets = {first: ticket}
 
         def second() -> AttemptRun | None:
-            budget = limits.retry.budget
             if budget.tokens < 1 or not hedges.has_room(name, least_cost_nusd(request, deployment)):
                 return None
-            beside = walk.beside(deployment, self._runtime.guard.admit)
+            beside = walk.beside(deployment, guard.admit)
             if beside is None:
                 return None
             other, ticket = beside
+            run = AttemptRun(self._runtime, self._loop, self._clock, other, outcome, sink, limits, ticket, is_last=True)
+            tickets[run] = ticket
             budget.take()
             hedges.take(name)
-            return AttemptRun(
-                self._runtime, self._loop, self._clock, other, outcome, sink, limits, ticket, is_last=True
-            )
+            return run
+
+        def take_back(run: AttemptRun) -> None:
+            record = run.record
+            outcome.attempts[:] = [attempt for attempt in outcome.attempts if attempt is not record]
+            guard.release(record.deployment, tickets[run])
+            if run is not first:
+                budget.give_back()
 
         try:
-            failures = await Race(self._loop, outcome).run(first, delay_s, second)
+            failures = await Race(self._loop, outcome, take_back).run(first, delay_s, second)
         finally:
             _note(hedges, name, outcome)
         for failed, error in failures[:-1]:
@@ -143,6 +157,8 @@ class AttemptEngine:
 
 def _note(hedges: Hedges, name: str, outcome: Outcome) -> None:
     """What the calls of a request tell for the next ones."""
+    if not outcome.attempts:
+        return  # whoever asked left before the first one began
     first = outcome.attempts[0]
     taken_s = first.ttft_s
     if taken_s is None and first.is_outrun:

@@ -1,7 +1,7 @@
 """Two calls for one request: whichever has content first answers, and the other is given up at once."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from gateway.attempt_run import AttemptRun
 from policies.outcome import Outcome
@@ -27,12 +27,19 @@ def least_cost_nusd(request: Request, deployment: Deployment) -> int:
 
 
 class Race:
-    """The first call, and after `delay_s` (None: never) a second one if `second` finds and may start one."""
+    """The first call, and after `delay_s` (None: never) a second one if `second` finds and may start one.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, outcome: Outcome) -> None:
+    `take_back` is told of a call that was given up before it began: nothing of it was sent.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, outcome: Outcome, take_back: Callable[[AttemptRun], None]
+    ) -> None:
         self._loop = loop
         self._outcome = outcome
+        self._take_back = take_back
         self._tasks: dict[asyncio.Task[None], AttemptRun] = {}
+        self._begun: list[AttemptRun] = []
 
     async def run(
         self, first: AttemptRun, delay_s: float | None, second: Callable[[], AttemptRun | None]
@@ -51,11 +58,15 @@ class Race:
                     self._start(other)
             return await self._finished()
         finally:
-            await self._end(self._tasks)
+            await self._end()
 
     def _start(self, run: AttemptRun) -> None:
         run.on_commit = self._give_up_others
-        self._tasks[self._loop.create_task(run.attempt())] = run
+        self._tasks[self._loop.create_task(self._attempt(run))] = run
+
+    async def _attempt(self, run: AttemptRun) -> None:
+        self._begun.append(run)
+        await run.attempt()
 
     async def _finished(self) -> list[Failure]:
         failures: list[Failure] = []
@@ -79,14 +90,17 @@ class Race:
                 run.record.is_outrun = True
                 task.cancel()
 
-    @staticmethod
-    async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    async def _end(self) -> None:
         """Whatever happens, no call outlives its request."""
-        running = {task for task in tasks if not task.done()}
+        running = {task for task in self._tasks if not task.done()}
         for task in running:
             task.cancel()
-        if running:
-            await asyncio.wait(running)
-        for task in tasks:
-            if task.done() and not task.cancelled():
-                task.exception()  # looked at, so that nobody reports it as lost
+        try:
+            if running:
+                await asyncio.wait(running)
+        finally:
+            for task, run in self._tasks.items():
+                if run not in self._begun:  # a task that is cancelled before its first step does nothing at all
+                    self._take_back(run)
+                elif task.done() and not task.cancelled():
+                    task.exception()  # looked at, so that nobody reports it as lost

@@ -193,6 +193,25 @@ def test_a_stream_that_breaks_after_winning_ends_with_an_error_event():
     run_virtual(work())
 
 
+def test_a_second_call_that_never_began_leaves_nothing_behind():
+    """The first one answers in the moment in which the second one is made."""
+
+    async def work():
+        scene = await warmed([], [])
+        delay_s = scene.runtime.hedges._books["m"].times[False].quantile(RULES.after)
+        scene.transports["a"]._answers.append(whole(delay_s))
+        taken = []
+        take = scene.runtime.hedges.take
+        scene.runtime.hedges.take = lambda name: (taken.append(name), take(name))
+        outcome = await one(scene)
+        assert taken == ["m"]
+        assert [attempt.deployment.provider for attempt in outcome.attempts] == ["a"]
+        assert scene.transports["b"].opened == 0
+        assert [breaker.pending for breaker in scene.guard._breakers.values()] == [0, 0]
+
+    run_virtual(work())
+
+
 def test_the_retry_budget_holds_for_second_calls():
     async def work():
         scene = await warmed([whole(9)], [whole(1)])
