@@ -1,0 +1,156 @@
+"""From settings to a process that serves: load the configuration, listen, say so, and hand over to the server or to the
+supervisor of several workers.
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from config.diagnostics import Diagnostic
+from config.schema import Config
+from config.settings import Settings, SettingsError, unknown_variables
+from gateway.cli.source import open_source
+from gateway.exposure import open_to_the_world
+
+if TYPE_CHECKING:
+    from gateway.reload import Source
+
+# Set by the supervisor for its workers.
+_INHERITED_FD = "SIGNALBOX_LISTEN_FD"
+_OWN_VARIABLES = (_INHERITED_FD, "SIGNALBOX_SUPERVISOR_PID")
+
+
+def launch(environ: Mapping[str, str], **options: Any) -> int:
+    """Serve to the end. `options` are settings that win over `environ`. Returns the exit code."""
+    try:
+        settings = Settings.load(environ, **options)
+    except SettingsError as error:
+        return _fail(str(error))
+    return _serve(settings, environ)
+
+
+def _serve(settings: Settings, environ: Mapping[str, str]) -> int:
+    source = open_source(settings.config, environ, Path.cwd())
+    is_worker = _INHERITED_FD in environ
+    try:
+        loaded = source.load(source.read())
+    except OSError as error:
+        return _fail(f"cannot read the configuration {source.path}: {error.strerror}")
+    if not is_worker:
+        _warn(settings, loaded.diagnostics, environ)
+    if loaded.config is None:
+        return _fail("the configuration has errors; nothing was started. 'signalbox check' shows them again.")
+    problem = open_to_the_world(settings, has_keys=bool(loaded.config.keys))
+    if problem is not None:
+        return _fail(problem)
+    try:
+        sock = _socket(settings, environ)
+    except OSError as error:
+        return _fail(f"{error.strerror or error}. Choose another with --port or SIGNALBOX_PORT.")
+    with sock:
+        try:
+            if settings.workers > 1 and not is_worker:
+                return _supervise(settings, sock, loaded.config)
+            return _run(settings, sock, environ, source, loaded.config)
+        finally:
+            # Python gives the signals back to the system before it ends: one more would then spoil the exit code.
+            for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(sig, signal.SIG_IGN)
+
+
+def _warn(settings: Settings, diagnostics: Sequence[Diagnostic], environ: Mapping[str, str]) -> None:
+    for note in unknown_variables(environ):
+        if not note.startswith(_OWN_VARIABLES):
+            sys.stderr.write(f"signalbox: {note}\n")
+    for name in ("state_dir", "redis_url"):
+        if getattr(settings, name) is not None:
+            sys.stderr.write(f"signalbox: SIGNALBOX_{name.upper()} is read, but not active yet.\n")
+    inactive = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "info"]
+    for diagnostic in diagnostics:
+        if diagnostic.severity != "info":
+            sys.stderr.write(diagnostic.to_text() + "\n")
+    for diagnostic in inactive:
+        sys.stderr.write(f"signalbox: {diagnostic.message}\n")
+
+
+def _run(settings: Settings, sock: socket.socket, environ: Mapping[str, str], source: "Source", config: Config) -> int:
+    from gateway.serve import Process, run
+
+    is_worker = _INHERITED_FD in environ
+    process = Process(
+        settings=settings,
+        source=source,
+        sock=sock,
+        environ=environ,
+        on_ready=lambda _: None if is_worker else _announce(sock, _Shown.of(config, settings)),
+    )
+    try:
+        run(process)
+    except ValueError as error:
+        return _fail(str(error))
+    return 0
+
+
+def _supervise(settings: Settings, sock: socket.socket, config: Config) -> int:
+    from gateway.supervisor import Supervisor
+
+    os.environ[_INHERITED_FD] = str(sock.fileno())
+    if settings.config is not None:
+        os.environ["SIGNALBOX_CONFIG"] = str(settings.config)
+    command_line = ["-P", "-m", "gateway.cli.main", "serve"]
+    sock.listen(2048)
+    _announce(sock, _Shown.of(config, settings))
+    return Supervisor(command_line, sock, settings.workers, settings.lame_duck_s + settings.drain_s).run()
+
+
+def _socket(settings: Settings, environ: Mapping[str, str]) -> socket.socket:
+    from gateway.server import listening_socket
+
+    inherited = environ.get(_INHERITED_FD)
+    if inherited is not None:
+        return socket.socket(fileno=int(inherited))
+    return listening_socket(settings.host, settings.port)
+
+
+@dataclass(slots=True, frozen=True)
+class _Shown:
+    """What the first lines depend on."""
+
+    model: str
+    needs_key: bool
+    needs_admin_key: bool
+    workers: int
+
+    @classmethod
+    def of(cls, config: Config, settings: Settings) -> Self:
+        names = [*config.routes, *config.models]
+        chosen = "auto" if "auto" in config.routes or not names else names[0]
+        is_guarded = settings.admin_key is not None and not settings.metrics_open
+        return cls(chosen, bool(config.keys), is_guarded, settings.workers)
+
+
+def _announce(sock: socket.socket, shown: _Shown) -> None:
+    """Three lines for a person: where to point a client, where to look, what to try."""
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104 - shown, not bound
+    base = f"http://{host}:{port}"
+    crowd = f" ({shown.workers} workers)" if shown.workers > 1 else ""
+    key = " -H 'authorization: Bearer YOUR_VIRTUAL_KEY'" if shown.needs_key else ""
+    metrics = " (with the admin key)" if shown.needs_admin_key else ""
+    body = f'{{"model": "{shown.model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    sys.stderr.write(
+        f"Signalbox{crowd}: point OpenAI clients at base_url={base}/v1\n"
+        f"Look at {base}/readyz, {base}/docs and {base}/metrics{metrics}\n"
+        f"Try: curl {base}/v1/chat/completions{key} -H 'content-type: application/json' -d '{body}'\n"
+    )
+    sys.stderr.flush()
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"signalbox: {message}\n")
+    return 1
