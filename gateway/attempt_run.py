@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.counted import usage_of_cut, usage_of_stream, usage_of_whole
+from gateway.money.tab import Tab
 from gateway.runtime import Runtime
 from gateway.walk import Detour
 from policies.breaker import BreakerVerdict
@@ -13,7 +14,9 @@ from policies.outcome import Attempt, Outcome
 from policies.retry import Retry
 from policies.timeouts import Watchdog
 from policies.verdicts import TIMEOUTS, VERDICTS, breaker_verdict
-from providers.base import Cause, ErrorKind, ProviderError, StreamDecoder, Usage
+from providers.base import Cause, ErrorKind, ProviderError, Request, StreamDecoder, Usage
+from providers.bounds import asked_tier
+from providers.output_cap import capped
 from providers.tokens import estimate_prompt
 from providers.transport import Exchange
 from routing.decision import Deployment
@@ -57,7 +60,7 @@ class Limits:
 
     `retry` says what an extra call needs. With `require_parameters` a candidate that cannot carry every parameter of
     the request is passed over. `is_shortened`: the caller has less time than is usual. `detour` finds the models that
-    the route has for one kind of error.
+    the route has for one kind of error. `tab` is what is held of budgets and limits, None where none holds.
     """
 
     total_at: float
@@ -67,6 +70,7 @@ class Limits:
     retry: Retry = field(default_factory=Retry)
     is_shortened: bool = False
     detour: Detour | None = None
+    tab: Tab | None = None
 
 
 class AttemptRun:
@@ -144,7 +148,8 @@ class AttemptRun:
         record, outcome, upstream = self._record, self._outcome, self._upstream
         limits = self._limits
         try:
-            call = upstream.provider.call(self._request, self._target)
+            request = self._request if limits.tab is None else await self._paid(limits.tab)
+            call = upstream.provider.call(request, self._target)
             outcome.dropped = record.dropped = call.dropped
             if call.dropped and limits.require_parameters:
                 what = ", ".join(call.dropped[:_DROPPED_SHOWN])
@@ -184,6 +189,18 @@ class AttemptRun:
             self._settle()
             if self._ticket:
                 self._guard.release(record.deployment, self._ticket)
+
+    async def _paid(self, tab: Tab) -> Request:
+        """The request within what is set aside for it. Raises ProviderError where one more call is too much."""
+        record, provider = self._record, self._upstream.provider
+        before = [attempt for attempt in self._outcome.attempts if attempt is not record]
+        # A request that continues another's answer sends that along.
+        more = len(self._request.raw) - tab.sent_bytes
+        if (before or more > 0) and not await tab.covers(record.deployment, before, more_input=max(0, more)):
+            message = "The budget does not pay for one more call of this request."
+            raise ProviderError(ErrorKind.LOCAL, message, cause=Cause.UNSUPPORTED)
+        tab.send()
+        return capped(self._request, self._target, provider.kind)
 
     async def _whole(self, exchange: Exchange) -> None:
         body = await exchange.read(MAX_REPLY_BYTES)
@@ -313,12 +330,13 @@ class AttemptRun:
     def _settle(self) -> None:
         """What the attempt used and cost, also when cut short: synchronous, so that no cancellation can skip it."""
         record = self._record
-        if record.usage is None and (record.kind is None or _is_given_up(record)):
+        if record.usage is None and self._is_sent and (record.kind is None or _is_given_up(record)):
             # The caller left while we were waiting, or our limit passed: the prompt was sent, so it is paid for.
             record.usage = Usage(input=estimate_prompt(self._request.body), is_estimated=True)
         price = record.deployment.price
         if record.usage is not None and price is not None:
-            record.cost_nusd = price.cost_nusd(record.usage)
+            is_tiered = bool(price.service_tiers)
+            record.cost_nusd = price.cost_nusd(record.usage, asked_tier(self._request.body) if is_tiered else None)
         if self._is_sent:
             self._tell(record)
 

@@ -1,0 +1,79 @@
+"""Waiting for a rate limit in the order of arrival, instead of a refusal that the client answers with a retry."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from policies.scopes import Scope
+from policies.stores.base import Denied
+
+_LOOK_AGAIN_S = 0.1  # where a place may come free in another process, and nobody tells
+
+
+class Turns:
+    """The queues of one process, by meter. Only the first of a queue asks the store again; the others wait for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._queues: dict[str, deque[asyncio.Event]] = {}
+
+    @property
+    def is_anybody_waiting(self) -> bool:
+        """Whether any queue has somebody in it."""
+        return bool(self._queues)
+
+    async def after_those_who_wait(self, meter_ids: Sequence[str], deadline: float) -> None:
+        """Let those go first who came earlier and wait for one of these meters; until `deadline` (loop time)."""
+        if not self._queues:
+            return
+        for meter_id in meter_ids:
+            while meter_id in self._queues and self._loop.time() < deadline:
+                await self._queued(meter_id, 0.0, deadline, is_first=False)
+
+    async def wait(self, scope: Scope, denied: Denied, deadline: float, *, is_first: bool) -> bool:
+        """Wait until it is worth asking again; False where that is not before `deadline` (loop time).
+
+        `is_first`: this request was the first of its queue a moment ago, and asked in vain.
+        """
+        left_s = deadline - self._loop.time()
+        retry_s = denied.retry_s
+        if scope.wait_s <= 0 or left_s <= 0 or denied.asked > denied.limit:
+            return False
+        if retry_s is not None and retry_s > left_s:
+            return False
+        await self._queued(denied.meter.id, _LOOK_AGAIN_S if retry_s is None else retry_s, deadline, is_first)
+        return self._loop.time() < deadline
+
+    def freed(self, meter_ids: Sequence[str]) -> None:
+        """Something was given back: the first of each queue may look at once."""
+        for meter_id in meter_ids:
+            queue = self._queues.get(meter_id)
+            if queue:
+                queue[0].set()
+
+    async def _queued(self, meter_id: str, pause_s: float, deadline: float, is_first: bool) -> None:
+        """Stand in line; as the first, for `pause_s` or until something is given back."""
+        queue = self._queues.setdefault(meter_id, deque())
+        turn = asyncio.Event()
+        if is_first:
+            queue.appendleft(turn)
+        else:
+            queue.append(turn)
+        try:
+            while queue[0] is not turn and self._loop.time() < deadline:
+                await self._until(turn, deadline)
+                turn.clear()
+            await self._until(turn, min(deadline, self._loop.time() + pause_s))
+        finally:
+            queue.remove(turn)
+            if queue:
+                queue[0].set()
+            else:
+                del self._queues[meter_id]
+
+    async def _until(self, turn: asyncio.Event, at: float) -> None:
+        try:
+            async with asyncio.timeout_at(at):
+                await turn.wait()
+        except TimeoutError:
+            pass
