@@ -113,9 +113,9 @@ class AttemptEngine:
             failures = await Race(self._loop, outcome, take_back).run(first, delay_s, second)
         finally:
             _note(hedges, name, outcome)
-        for failed, error in failures[:-1]:
-            walk.failed(failed, error, self._loop.time())
-        return failures[-1] if failures else (deployment, None)
+        for failure in failures[:-1]:
+            walk.failed(*failure)
+        return failures[-1][:2] if failures else (deployment, None)
 
     def _walk(self, decision: Decision, outcome: Outcome, limits: Limits) -> Walk:
         return Walk(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from gateway.attempt_run import AttemptRun
 from policies.outcome import Outcome
@@ -9,7 +10,13 @@ from providers.base import ProviderError, Request, Usage
 from providers.tokens import estimate_prompt
 from routing.decision import Deployment
 
-Failure = tuple[Deployment, ProviderError]
+
+class Failure(NamedTuple):
+    """A call that failed, and when it did (loop time)."""
+
+    deployment: Deployment
+    error: ProviderError
+    at_s: float
 
 
 def may_race(request: Request) -> bool:
@@ -81,7 +88,7 @@ class Race:
                     return []
                 if not isinstance(error, ProviderError):
                     raise error
-                failures.append((self._tasks[task].record.deployment, error))
+                failures.append(Failure(self._tasks[task].record.deployment, error, self._loop.time()))
         return failures
 
     def _give_up_others(self, winner: AttemptRun) -> None:

@@ -119,7 +119,7 @@ class Walk:
         return None
 
     def failed(self, deployment: Deployment, error: ProviderError, now_s: float) -> None:
-        """One of two calls failed, and so did the other, with which the request goes on."""
+        """One of two calls failed at `now_s`, and so did the other after it, with which the request goes on."""
         self._calls += 1
         self._note(deployment, error, now_s)
 

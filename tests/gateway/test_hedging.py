@@ -144,6 +144,19 @@ def test_both_fail_and_somebody_is_asked_again():
     run_virtual(work())
 
 
+def test_a_hint_counts_from_when_it_came():
+    async def work():
+        hint = Answer([ErrorKind.OVERLOADED.value.encode(), None], status=503, headers={"retry-after": "2"})
+        scene = await warmed([Answer([b"money", None], status=500, open_s=2)], [hint, whole(0.1)])
+        outcome = await one(scene)
+        assert [attempt.deployment.provider for attempt in outcome.attempts] == ["a", "b", "b"]
+        assert outcome.paused_s == pytest.approx(1.0, abs=0.1), (
+            "one of the two seconds is over when the other one fails"
+        )
+
+    run_virtual(work())
+
+
 @pytest.mark.parametrize(("a", "b"), [(FAILS, whole(5)), (whole(5), FAILS)])
 def test_one_fails_and_the_other_answers(a, b):
     async def work():
