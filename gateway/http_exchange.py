@@ -62,8 +62,8 @@ class Exchange(RequestResponseCycle):
         self._write_body(data, more_body=True)
         return self.flow.drain() if self.flow.write_paused and not self.disconnected else None
 
-    def end(self) -> None:
-        self._write_body(b"", more_body=False)
+    def end(self, data: bytes = b"") -> None:
+        self._write_body(data, more_body=False)
 
     async def send(self, message: Any) -> None:
         if self.flow.write_paused and not self.disconnected:

@@ -39,7 +39,7 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
         raw = channel.take_body()
         if raw is None or len(raw) > limit or b"content-encoding" in headers:
             raw = await _read_unusual(raw, receive, headers, limit)
-        request = parse_request(operation, raw, request_id)
+        request = parse_request(operation, raw, request_id, caller.default_model)
         outcome = await pipeline.run(request, caller, responder, started, timeout_s, headers)
         responder.finish(outcome)
     except refusals.RefusedError as error:
@@ -156,9 +156,11 @@ class _Responder:
         refusal = error.refusal
         body = answers.refusal_body(refusal)
         if self._outcome is not None:
-            if self._outcome.ending != "ok":
-                self._channel.push(answers.error_frame(ProviderError(ErrorKind.LOCAL, refusal.error["message"])))
-            self._channel.end()
+            frame = b""
+            # A stream that was interrupted has had its word, and waited for a client to take it.
+            if self._outcome.ending not in ("ok", "interrupted"):
+                frame = answers.error_frame(ProviderError(ErrorKind.LOCAL, refusal.error["message"]))
+            self._channel.end(frame)
             return
         headers = [*answers.refusal_headers(refusal, request_id), (b"content-length", b"%d" % len(body))]
         self._channel.answer(refusal.status, b"".join(b"%b: %b\r\n" % header for header in headers), body)

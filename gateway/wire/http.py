@@ -39,8 +39,8 @@ class Channel(Protocol):
         """Send a piece. Returns something to wait for when the client reads more slowly than we write."""
         ...
 
-    def end(self) -> None:
-        """End a streamed answer."""
+    def end(self, data: bytes = b"") -> None:
+        """End a streamed answer, with a last piece where there is one. Nobody waits for it to be read."""
         ...
 
 
