@@ -48,10 +48,31 @@ def estimate(text: str) -> int:
 def count(text: str, model: str) -> int:
     """Tokens of a text in the encoding of `model` (an approximation for models that are not OpenAI's).
 
-    24-36 MB/s with the GIL released: run texts beyond some 50 KB, and the first use of an encoding, off the event loop.
+    24-36 MB/s with the GIL released: run texts for which `is_inline` says no, and the first use of an encoding, off the
+    event loop. A piece that the encoder cannot take is counted by its bytes, which are no fewer.
     """
     encode = load_encoding(encoding_name(model)).encode_ordinary
-    return sum(len(encode(piece)) for piece in _pieces(text))
+    total = 0
+    for piece in _pieces(text):
+        try:
+            total += len(encode(piece))
+        except BaseException as error:
+            # pyo3's PanicException is no Exception; what it stands for is a bug of the encoder, not of this process.
+            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+                raise
+            total += len(piece.encode("utf-8", "surrogatepass"))
+    return total
+
+
+INLINE_BYTES = 65_536
+
+
+def is_inline(body_size: int) -> bool:
+    """Whether counting a body of so many bytes may run on the event loop: up to 64 KiB, 2 to 8 ms.
+
+    Not before the encoding is loaded (`load_encoding`, 0.2 s): do that once, in a thread.
+    """
+    return body_size <= INLINE_BYTES
 
 
 def estimate_prompt(body: Mapping[str, Any]) -> int:
@@ -63,7 +84,7 @@ def count_prompt(body: Mapping[str, Any], model: str) -> int:
     """Input tokens of a chat, completion or embedding body by `count`.
 
     Exact for text messages to OpenAI models; tools follow the published formula for flat parameters, images and files
-    are estimates. Run it off the event loop for long bodies, as `count`.
+    are estimates. Run it off the event loop for long bodies (`is_inline`).
     """
 
     def measure(text: str) -> int:
