@@ -24,7 +24,7 @@ _LATE_KEPT = 10_000  # leases that ended, so that what comes late can still be s
 class Held:
     """An open hold: its accounts with where they are charged, and the amounts."""
 
-    __slots__ = ("accounts", "amounts", "granted", "is_dispatched", "lease_until_s", "marks", "meters")
+    __slots__ = ("accounts", "amounts", "granted", "is_dispatched", "is_ended", "lease_until_s", "marks", "meters")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Held:
         self.granted = granted
         self.lease_until_s = lease_until_s
         self.is_dispatched = is_dispatched
+        self.is_ended = False  # its lease is over
 
 
 class MemoryStore:
@@ -113,7 +114,7 @@ class MemoryStore:
             held.is_dispatched = True
 
     def settle(self, settlement: Settlement) -> None:
-        self._charge(settlement)
+        self._settle(settlement)
 
     def renew(self, hold_ids: Sequence[str], lease_s: float) -> None:
         until_s = self._now() + lease_s
@@ -130,7 +131,7 @@ class MemoryStore:
 
     def open_holds(self) -> list[OpenHold]:
         self._reap(self._now())
-        return [_shown(hold_id, held) for hold_id, held in self._holds.items()]
+        return [shown(hold_id, held) for hold_id, held in self._holds.items()]
 
     def raise_limit(self, meter: Meter, amount: int) -> Balance:
         now_s = self._now()
@@ -150,32 +151,41 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing is under way."""
 
-    def _charge(self, settlement: Settlement) -> Held | None:
-        """Book what was used. None where the hold is not known, or was settled before."""
+    def _settle(self, settlement: Settlement) -> tuple[Held, list[int]] | None:
+        """Book what was used. The hold, and what this charged to each of its meters; None where it was settled before.
+
+        What was used of a hold whose lease had ended is set right: less than 0 where it was charged in full.
+        """
         hold_id, used = settlement.id, settlement.amounts
         held = self._holds.pop(hold_id, None)
         if held is None:
-            return self._charge_late(settlement)
+            return self._settle_late(settlement)
+        charges: list[int] = []
         for at, account in enumerate(held.accounts):
             amount = held.amounts[at]
             account.held -= amount
             actual = used[at]
             if actual > amount:
                 self.reports.overruns.append((hold_id, held.meters[at].id, actual - amount))
-            if actual and not held.meters[at].is_returned:
+            if actual and held.meters[at].is_returned:
+                actual = 0
+            if actual:
                 account.charge(actual, held.marks[at])
-        return held
+            charges.append(actual)
+        return held, charges
 
-    def _charge_late(self, settlement: Settlement) -> Held | None:
-        """Its lease had ended. What was charged in full then is set right now."""
+    def _settle_late(self, settlement: Settlement) -> tuple[Held, list[int]] | None:
         held = self._late.pop(settlement.id, None)
         if held is None:
             return None
+        charges: list[int] = []
         for at, account in enumerate(held.accounts):
             charged = held.amounts[at] if held.is_dispatched else 0
-            if not held.meters[at].is_returned:
-                account.charge(settlement.amounts[at] - charged, held.marks[at])
-        return held
+            charge = 0 if held.meters[at].is_returned else settlement.amounts[at] - charged
+            if charge:
+                account.charge(charge, held.marks[at])
+            charges.append(charge)
+        return held, charges
 
     def _account(self, meter: Meter, now_s: float) -> CalendarAccount | RollingAccount:
         account = self._accounts.get(meter.id)
@@ -194,8 +204,9 @@ class MemoryStore:
         over = [(hold_id, held) for hold_id, held in self._holds.items() if held.lease_until_s <= now_s]
         for hold_id, held in over:
             del self._holds[hold_id]
-            self.reports.expired.append(_shown(hold_id, held))
+            self.reports.expired.append(shown(hold_id, held))
             self._late[hold_id] = held
+            held.is_ended = True
             for at, account in enumerate(held.accounts):
                 account.held -= held.amounts[at]
                 if held.is_dispatched and not held.meters[at].is_returned:
@@ -206,7 +217,7 @@ class MemoryStore:
         self._next_end_s = min((held.lease_until_s for held in self._holds.values()), default=inf)
 
     def _ended(self, hold_id: str, held: Held) -> None:
-        """A lease ended; for stores that keep a journal."""
+        """A lease ended; for stores that write it down."""
 
 
 def _denied(meter: Meter, account: CalendarAccount | RollingAccount, amount: int, now_s: float) -> Denied:
@@ -215,6 +226,7 @@ def _denied(meter: Meter, account: CalendarAccount | RollingAccount, amount: int
     return Denied(meter, balance.limit, balance.spent, balance.held, amount, balance.end_s, retry_s)
 
 
-def _shown(hold_id: str, held: Held) -> OpenHold:
+def shown(hold_id: str, held: Held) -> OpenHold:
+    """A hold as operators see it."""
     amounts = {meter.id: amount for meter, amount in zip(held.meters, held.amounts, strict=True)}
     return OpenHold(hold_id, amounts, held.lease_until_s, held.is_dispatched)

@@ -22,11 +22,13 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite_shared", "redis"])
 def store(request: pytest.FixtureRequest, runner: asyncio.Runner) -> Iterator[kinds.Driver]:
     if request.param == "redis":
         driver = kinds.redis(runner, request.getfixturevalue("redis_server").url)
+    elif request.param == "memory":
+        driver = kinds.memory(runner)
     else:
-        driver = getattr(kinds, request.param)(runner)
+        driver = getattr(kinds, request.param)(runner, request.getfixturevalue("tmp_path"))
     yield driver
     driver.close()

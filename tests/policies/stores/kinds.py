@@ -5,12 +5,15 @@ import inspect
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 from policies.ledger import Entry
 from policies.stores.base import Balance, Line, Meter, OpenHold, Settlement, Store, Unit, Verdict
 from policies.stores.memory import MemoryStore
 from policies.stores.redis import RedisStore
+from policies.stores.sqlite import SqliteStore
+from policies.stores.sqlite_shared import SharedSqliteStore
 from policies.windows import Calendar, CalendarWindow, NoWindow, RollingWindow
 
 NOON = 1_782_000_000.0 - 1_782_000_000.0 % 86_400 + 43_200  # a Saturday in June 2026, 12:00 UTC
@@ -104,6 +107,17 @@ def at_once(limit: int = 2, name: str = "team") -> Meter:
 def memory(runner: asyncio.Runner) -> Driver:
     clock = Clock()
     return Driver(MemoryStore(clock), clock, runner)
+
+
+def sqlite(runner: asyncio.Runner, folder: Path) -> Driver:
+    clock = Clock()
+    return Driver(SqliteStore(folder, clock), clock, runner)
+
+
+def sqlite_shared(runner: asyncio.Runner, folder: Path) -> Driver:
+    clock = Clock()
+    store = SharedSqliteStore(folder, clock, max_wait_s=20.0)  # on a busy machine too
+    return Driver(store, clock, runner, store.flush)
 
 
 def redis(runner: asyncio.Runner, url: str) -> Driver:

@@ -1,0 +1,198 @@
+"""The ledger as a table: one row for every upstream call, written once, read by whoever adds up what was spent."""
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from policies.ledger import Entry
+from policies.stores.base import StoreError
+from providers.base import Usage
+
+FILE_NAME = "signalbox.db"  # in the folder for state; balances and holds are in it too
+_KEPT_IN_MEMORY = 10_000
+_AT_ONCE = 5_000  # rows per step of a deletion: none of them holds up the writer for long
+
+_ENTRY_COLUMNS = tuple(field.name for field in fields(Entry) if field.name not in ("usage", "tags"))
+_USAGE_COLUMNS = tuple(
+    field.name for field in fields(Usage) if field.name not in (*_ENTRY_COLUMNS, "reported_cost_usd")
+)
+_COUNTS = tuple(field.name for field in fields(Usage) if type(field.default) is int)
+_TOKENS = tuple(name for name in _COUNTS if name != "searches")  # a search is paid apart
+_COLUMNS = (*_ENTRY_COLUMNS, "tags", *_USAGE_COLUMNS)
+_REAL = ("at_s",)
+_WHOLE = ("cost_nusd", "reported_nusd", "is_estimated", "is_flagged", *_COUNTS)
+_INSERT = f"INSERT OR IGNORE INTO entries ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+
+GROUPS = {
+    **{
+        name: name
+        for name in ("key", "team", "asked", "route", "model", "deployment", "provider", "operation", "purpose")
+    },
+    "ending": "ending",
+    "tag": "tag.value",
+    "hour": "strftime('%Y-%m-%dT%H:00', at_s, 'unixepoch')",
+    "day": "strftime('%Y-%m-%d', at_s, 'unixepoch')",
+    "month": "strftime('%Y-%m', at_s, 'unixepoch')",
+}
+"""What entries can be grouped and filtered by (times in UTC), and how SQL says it."""
+
+
+@dataclass(slots=True, frozen=True)
+class Spend:
+    """What the calls of one group cost. `by` has the values it is grouped by, in their order.
+
+    `reported_nusd` is the sum of what providers said they charged; calls whose provider said nothing add nothing.
+    """
+
+    by: tuple[str | None, ...]
+    calls: int
+    tokens: int
+    cost_nusd: int
+    reported_nusd: int
+    estimated_calls: int
+    flagged_calls: int
+    unpriced_calls: int
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the table, or give the one of an older version the columns it lacks."""
+    types = {**dict.fromkeys(_REAL, "REAL"), **dict.fromkeys(_WHOLE, "INTEGER")}
+    columns = ", ".join(f"{name} {types.get(name, 'TEXT')}" for name in _COLUMNS if name != "id")
+    connection.execute(f"CREATE TABLE IF NOT EXISTS entries (id TEXT PRIMARY KEY, {columns})")
+    present = {row[1] for row in connection.execute("PRAGMA table_info(entries)")}
+    for name in _COLUMNS:
+        if name not in present:
+            connection.execute(f"ALTER TABLE entries ADD COLUMN {name} {types.get(name, 'TEXT')}")
+    connection.execute("CREATE INDEX IF NOT EXISTS entries_at ON entries (at_s)")
+
+
+def insert(connection: sqlite3.Connection, entries: Iterable[Mapping[str, Any]]) -> None:
+    """Write entries in the form in which the journal has them; those whose id is there already are left as they are."""
+    connection.executemany(_INSERT, [_values(entry) for entry in entries])
+
+
+def delete_before(connection: sqlite3.Connection, until_s: float) -> int:
+    """Delete some of the entries that are older; the number of them (0: none is left)."""
+    old = "SELECT rowid FROM entries WHERE at_s < ? LIMIT ?"
+    return connection.execute(f"DELETE FROM entries WHERE rowid IN ({old})", (until_s, _AT_ONCE)).rowcount  # noqa: S608
+
+
+class Ledger:
+    """The entries in the state folder, read while a gateway writes them, from any thread or process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+
+    def query(
+        self, since_s: float, until_s: float, filters: Mapping[str, str] | None = None, group_by: Sequence[str] = ()
+    ) -> list[Spend]:
+        """What was spent from `since_s` to before `until_s` (Unix seconds), the dearest group first.
+
+        `filters` and `group_by` take the names in GROUPS; a call with two tags counts in both. Raises ValueError for
+        another name, StoreError where there is no ledger or it cannot be read.
+        """
+        statement, parameters = _statement(since_s, until_s, filters or {}, group_by)
+        with self._connected() as connection:
+            rows = connection.execute(statement, parameters).fetchall()
+        return [Spend(tuple(row[: len(group_by)]), *row[len(group_by) :]) for row in rows]
+
+    def stream(self, since_s: float, until_s: float) -> Iterator[dict[str, Any]]:
+        """Every entry of that time, the oldest first, in the form of Entry.row(). Raises StoreError."""
+        statement = f"SELECT {', '.join(_COLUMNS)} FROM entries WHERE at_s >= ? AND at_s < ? ORDER BY at_s, rowid"  # noqa: S608
+        with self._connected() as connection:
+            for values in connection.execute(statement, (since_s, until_s)):
+                yield _row(values)
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        if not self._path.exists():
+            raise StoreError(
+                f"no ledger at {self._path}; a gateway writes it when SIGNALBOX_STATE_DIR names a folder for it"
+            )
+        try:
+            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreError(f"the ledger at {self._path} cannot be read: {error}") from error
+
+
+class MemoryLedger(Ledger):
+    """The last 10,000 entries of a gateway without a state folder; they end with it."""
+
+    def __init__(self, kept: int = _KEPT_IN_MEMORY) -> None:
+        self._entries: deque[Entry] = deque(maxlen=kept)
+        self._lock = threading.Lock()
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Keep these; the oldest make room."""
+        with self._lock:
+            self._entries.extend(entries)
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            entries = list(self._entries)
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            create(connection)
+            insert(connection, orjson.loads(orjson.dumps(entries)))
+            yield connection
+
+
+def _statement(
+    since_s: float, until_s: float, filters: Mapping[str, str], group_by: Sequence[str]
+) -> tuple[str, list[Any]]:
+    unknown = [name for name in (*filters, *group_by) if name not in GROUPS]
+    if unknown:
+        raise ValueError(f"spending cannot be grouped or filtered by {unknown[0]!r}; known: {', '.join(GROUPS)}")
+    where = ["at_s >= ?", "at_s < ?"]
+    parameters: list[Any] = [since_s, until_s]
+    source = "entries"
+    if "tag" in group_by:
+        source = "entries LEFT JOIN json_each(entries.tags) AS tag"
+    for name, value in filters.items():
+        by = "EXISTS (SELECT 1 FROM json_each(entries.tags) AS one WHERE one.value = ?)"
+        where.append(by if name == "tag" else f"{GROUPS[name]} = ?")
+        parameters.append(value)
+    groups = [GROUPS[name] for name in group_by]
+    tokens = " + ".join(f"coalesce({name}, 0)" for name in _TOKENS)
+    sums = [
+        "count(*)",
+        f"coalesce(sum({tokens}), 0)",
+        "coalesce(sum(cost_nusd), 0) AS cost",
+        "coalesce(sum(reported_nusd), 0)",
+        "coalesce(sum(is_estimated), 0)",
+        "coalesce(sum(is_flagged), 0)",
+        "count(*) - count(cost_nusd)",
+    ]
+    # Names come from GROUPS and from the fields of Entry and Usage; what the caller wrote is bound.
+    statement = f"SELECT {', '.join(groups + sums)} FROM {source} WHERE {' AND '.join(where)}"  # noqa: S608
+    if groups:
+        numbers = ", ".join(str(at + 1) for at in range(len(groups)))
+        statement += f" GROUP BY {numbers} ORDER BY cost DESC, {numbers}"
+    return statement, parameters
+
+
+def _values(entry: Mapping[str, Any]) -> list[Any]:
+    usage = entry["usage"] or {}
+    values = [entry.get(name) for name in _ENTRY_COLUMNS]
+    values.append(orjson.dumps(entry["tags"]).decode())
+    values += [usage.get(name) for name in _USAGE_COLUMNS]
+    return values
+
+
+def _row(values: Sequence[Any]) -> dict[str, Any]:
+    row = dict(zip(_COLUMNS, values, strict=True))
+    row["tags"] = orjson.loads(row["tags"])
+    for name in ("is_estimated", "is_flagged"):
+        row[name] = bool(row[name])
+    for name in _USAGE_COLUMNS:
+        if not row[name]:
+            del row[name]
+    return row

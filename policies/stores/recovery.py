@@ -1,0 +1,175 @@
+"""From journals into tables: while a gateway runs, and at its start for what the last one left."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from policies.stores import tables
+from policies.stores.base import Reports
+from policies.stores.journal import Disk, Reader, remove_all
+from policies.stores.locks import FileLock
+from policies.stores.replica import Replica
+
+ALONE = "alone"  # the journal of a process that has the folder for itself
+_WORKER = "worker"
+
+Apply = Callable[[list[dict[str, Any]], tables.Changes], None]
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, disk: Disk) -> Iterator[None]:
+    """All or nothing: what is raised within it is raised after it was rolled back."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        disk.commit(connection)
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+class Applier:
+    """Moves one journal into the tables: each step is one transaction together with how far it has come."""
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path, name: str, disk: Disk, apply: Apply) -> None:
+        self.name = name
+        self._connection = connection
+        self._folder = folder
+        self._disk = disk
+        self._apply = apply
+        self._reader = Reader(folder, name, tables.position(connection, name))
+
+    @property
+    def last(self) -> int:
+        """The number of the last record that was read; it is in the tables once `step` has returned."""
+        return self._reader.last
+
+    def step(self) -> bool:
+        """Apply what is there, at most about 1 MB; False where there is nothing. Raises sqlite3.Error: try again."""
+        records = self._reader.read()
+        if not records:
+            return False
+        try:
+            with transaction(self._connection, self._disk):
+                changes = tables.Changes()
+                self._apply(records, changes)
+                changes.write(self._connection)
+                tables.set_position(self._connection, self.name, self._reader.last)
+        except sqlite3.Error:
+            self._reader = Reader(self._folder, self.name, tables.position(self._connection, self.name))
+            raise
+        return True
+
+
+def checkpoint(connection: sqlite3.Connection) -> bool:
+    """Move the log of the database into its file and sync both; False where a reader stands in the way."""
+    is_busy, logged, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return not is_busy and logged == moved
+
+
+def recover(
+    connection: sqlite3.Connection, folder: Path, disk: Disk, now: Callable[[], float], reports: Reports
+) -> None:
+    """Apply every journal in the folder that the tables do not have yet. For whoever has the folder alone."""
+    alone = Applier(connection, folder, ALONE, disk, apply_changes)
+    while alone.step():
+        pass
+    with transaction(connection, disk):
+        _count_held(connection)
+    if checkpoint(connection):
+        remove_all(folder, ALONE, disk)
+    recover_workers(connection, folder, disk, now, reports)
+
+
+def recover_workers(
+    connection: sqlite3.Connection, folder: Path, disk: Disk, now: Callable[[], float], reports: Reports
+) -> int:
+    """Settle what workers that are gone had in their journals; the number of such workers."""
+    found = 0
+    for path in sorted(folder.glob(f"{_WORKER}-*.lock")):
+        lock = FileLock(path)
+        if not lock.take():
+            continue  # it runs
+        replica = Replica(connection, now)
+        replica.reports = reports
+        journal = Applier(connection, folder, path.stem, disk, settle_with(replica))
+        while journal.step():
+            pass
+        if checkpoint(connection):
+            remove_all(folder, path.stem, disk)
+            with transaction(connection, disk):
+                connection.execute("DELETE FROM positions WHERE journal = ?", (path.stem,))
+            lock.release(is_removed=True)
+        else:
+            lock.release()
+        found += 1
+    return found
+
+
+def worker_name(identity: str) -> str:
+    """How the journal and the lock of a worker are called."""
+    return f"{_WORKER}-{identity}"
+
+
+def apply_changes(records: list[dict[str, Any]], changes: tables.Changes) -> None:
+    """Add up the records of a process that was alone: they say what changed."""
+    for record in records:
+        _APPLY[record["k"]](record, changes)
+
+
+def settle_with(replica: Replica) -> Apply:
+    """Apply the records of a worker: they say what was used, and the hold in the tables says where it belongs."""
+
+    def apply(records: list[dict[str, Any]], changes: tables.Changes) -> None:
+        replica.begin(changes)
+        for record in records:
+            replica.settle_record(record)
+
+    return apply
+
+
+def _window(record: Mapping[str, Any], changes: tables.Changes) -> None:
+    changes.opened(record["row"])
+
+
+def _hold(record: Mapping[str, Any], changes: tables.Changes) -> None:
+    changes.put_hold(record["id"], record["until"], record["lines"], is_dispatched=True, is_ended=False)
+
+
+def _end(record: Mapping[str, Any], changes: tables.Changes) -> None:
+    changes.remove_hold(record["id"])
+    for line in record["charges"]:
+        changes.charged(*line)
+    changes.wrote(record["entries"])
+    if "void" in record:
+        changes.void(record["void"])
+
+
+def _raise(record: Mapping[str, Any], changes: tables.Changes) -> None:
+    changes.raised(record["meter"], record["amount"])
+
+
+def _reset(record: Mapping[str, Any], changes: tables.Changes) -> None:
+    changes.reset(record["meter"])
+
+
+_APPLY = {"window": _window, "hold": _hold, "end": _end, "raise": _raise, "reset": _reset}
+
+
+def _count_held(connection: sqlite3.Connection) -> None:
+    """A process alone knows what is held from its holds; workers read it from the accounts.
+
+    A hold that was not sent by a process that is gone never will be.
+    """
+    connection.execute("DELETE FROM holds WHERE is_dispatched = 0")
+    connection.execute("UPDATE accounts SET held = 0")
+    changes = tables.Changes()
+    for (text,) in connection.execute("SELECT lines FROM holds WHERE is_ended = 0"):
+        for meter_id, _, _, _, kind, mark, amount in orjson.loads(text):
+            changes.held(meter_id, kind, mark, amount)
+    changes.write(connection)

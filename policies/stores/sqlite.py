@@ -1,0 +1,213 @@
+"""Holds of one process that survive it: memory decides, a journal remembers, a thread moves the journal into SQLite.
+
+A settlement is durable when `settle` returns: one append to the journal, which a killed process does not take with it;
+the thread has the machine sync it every second. A hold is written when its call is sent. What was under way at a crash
+stays held until its lease ends and is then charged in full, with an entry that says so.
+
+While the disk cannot take the journal, holds are refused as Unavailable: what is held already can still be settled,
+and waits in memory for the disk.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import time
+from typing import Any
+
+from policies.stores import tables
+from policies.stores.base import Balance, Granted, Line, Meter, Settlement, StoreError, Unavailable, Verdict
+from policies.stores.journal import Disk, Journal, remove_all, remove_applied
+from policies.stores.locks import lock_alone
+from policies.stores.memory import Held, MemoryStore
+from policies.stores.recovery import ALONE, Applier, apply_changes, checkpoint, recover, transaction
+
+_SEGMENT_BYTES = 8 << 20
+_APPLY_EVERY_S = 0.2
+_SYNC_EVERY = 5  # times that
+_TIDY_EVERY = 300
+_BUSY_S = 5.0
+
+
+class SqliteStore(MemoryStore):
+    """The store of one process with a state folder. `now` gives Unix seconds; `keep_days` is how long entries stay.
+
+    Opening it applies what the last process left and loads balances and open holds: StoreError where another process
+    uses the folder or the database cannot be read. `has_thread=False` leaves it to the caller to call `write_down`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        now: Callable[[], float] = time,
+        *,
+        keep_days: float | None = None,
+        disk: Disk | None = None,
+        segment_bytes: int = _SEGMENT_BYTES,
+        has_thread: bool = True,
+    ) -> None:
+        super().__init__(now)
+        self._folder = folder
+        self._disk = disk or Disk()
+        self._keep_days = keep_days
+        self._cannot_apply: str | None = None
+        self._rounds = 0
+        self._lock = lock_alone(folder)
+        try:
+            self._connection = tables.connect(folder, busy_s=_BUSY_S)
+            recover(self._connection, folder, self._disk, now, self.reports)
+            self._load()
+            self._applier = Applier(self._connection, folder, ALONE, self._disk, apply_changes)
+            self._journal = Journal(folder, ALONE, self._applier.last, disk=self._disk, segment_bytes=segment_bytes)
+        except (OSError, sqlite3.Error) as error:
+            self._lock.release()
+            raise StoreError(f"the state folder {folder} cannot be used: {error}") from error
+        except StoreError:
+            self._lock.release()
+            raise
+        self._is_closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        if has_thread:
+            self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+            self._thread.start()
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the disk or the database, for the operator; None where all is well."""
+        return self._journal.problem or self._cannot_apply
+
+    def hold(self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False) -> Verdict:
+        problem = self._journal.problem
+        if problem is not None:
+            return Unavailable(problem)
+        verdict = super().hold(hold_id, lines, lease_s, is_dispatched=is_dispatched)
+        if is_dispatched and type(verdict) is Granted and not self._write_hold(hold_id, self._holds[hold_id]):
+            self.settle(Settlement(hold_id, [0] * len(lines)))
+            return Unavailable(self._journal.problem or "the journal cannot be written")
+        return verdict
+
+    def extend(self, hold_id: str, amounts: Sequence[int]) -> Verdict:
+        verdict = super().extend(hold_id, amounts)
+        held = self._holds.get(hold_id)
+        if held is not None and held.is_dispatched and type(verdict) is Granted:
+            self._write_hold(hold_id, held)
+        return verdict
+
+    def dispatched(self, hold_id: str) -> None:
+        held = self._holds.get(hold_id)
+        if held is not None and not held.is_dispatched:
+            held.is_dispatched = True
+            self._write_hold(hold_id, held)
+
+    def settle(self, settlement: Settlement) -> None:
+        done = self._settle(settlement)
+        if done is None:
+            if settlement.entries:
+                self._write_end(settlement.id, (), settlement.entries)
+            return
+        held, charges = done
+        if held.is_dispatched or settlement.entries or any(charges):
+            void = tables.flagged_id(settlement.id) if held.is_ended and held.is_dispatched else None
+            self._write_end(settlement.id, tables.charge_lines(held, charges), settlement.entries, void)
+
+    def raise_limit(self, meter: Meter, amount: int) -> Balance:
+        balance = super().raise_limit(meter, amount)
+        self._journal.append({"k": "raise", "meter": meter.id, "amount": amount})
+        return balance
+
+    def reset(self, meter: Meter) -> Balance:
+        balance = super().reset(meter)
+        self._journal.append({"k": "reset", "meter": meter.id})
+        return balance
+
+    def write_down(self) -> None:
+        """Move all of the journal into the tables. Raises nothing: `problem` tells, and the next time tries again."""
+        try:
+            while self._applier.step():
+                pass
+            self._cannot_apply = None
+        except (OSError, sqlite3.Error) as error:
+            self._cannot_apply = f"the database in {self._folder} cannot be written: {error}"
+
+    async def close(self) -> None:
+        """Everything is in the tables, and no journal is left, unless the disk does not let it."""
+        await asyncio.to_thread(self._close)
+
+    def _open(self, meter: Meter, now_s: float) -> tables.Account:
+        account = super()._open(meter, now_s)
+        self._journal.append({"k": "window", "row": tables.account_row(meter.id, account)})
+        return account
+
+    def _ended(self, hold_id: str, held: Held) -> None:
+        if held.is_dispatched:
+            charges = [
+                0 if meter.is_returned else amount for meter, amount in zip(held.meters, held.amounts, strict=True)
+            ]
+            entry = tables.flagged_entry(hold_id, held, self._now())
+            self._write_end(hold_id, tables.charge_lines(held, charges), () if entry is None else (entry,))
+
+    def _write_hold(self, hold_id: str, held: Held) -> bool:
+        return self._journal.append(
+            {"k": "hold", "id": hold_id, "until": held.lease_until_s, "lines": tables.hold_lines(held)}
+        )
+
+    def _write_end(self, hold_id: str, charges: Sequence[Any], entries: Sequence[Any], void: str | None = None) -> None:
+        record = {"k": "end", "id": hold_id, "charges": charges, "entries": entries}
+        if void is not None:
+            record["void"] = void
+        self._journal.append(record)
+
+    def _load(self) -> None:
+        for (meter_id,) in self._connection.execute("SELECT meter_id FROM accounts").fetchall():
+            account = tables.load_account(self._connection, meter_id)
+            assert account is not None
+            self._accounts[meter_id] = account
+        holds = "SELECT id, until_s, is_dispatched, is_ended, lines FROM holds WHERE is_ended = 0"
+        for hold_id, *row in self._connection.execute(holds):
+            held = tables.load_hold(row, self._accounts.get)
+            self._holds[hold_id] = held
+            self._next_end_s = min(self._next_end_s, held.lease_until_s)
+
+    def _run(self) -> None:
+        while not self._is_closing.wait(_APPLY_EVERY_S):
+            self._round()
+
+    def _round(self) -> None:
+        self._rounds += 1
+        if self._applier.last < self._journal.last:
+            self.write_down()
+        if self._rounds % _SYNC_EVERY == 0:
+            self._journal.sync()
+            self.remove_applied()
+        if self._rounds % _TIDY_EVERY == 0:
+            self._tidy()
+
+    def remove_applied(self) -> None:
+        """Delete the files of the journal whose records are in the database for good."""
+        try:
+            applied = self._applier.last
+            if self._journal.has_finished and checkpoint(self._connection):
+                self._journal.has_finished = not remove_applied(self._folder, ALONE, applied, self._disk)
+        except (OSError, sqlite3.Error) as error:
+            self._cannot_apply = f"the database in {self._folder} cannot be written: {error}"
+
+    def _tidy(self) -> None:
+        try:
+            with transaction(self._connection, self._disk):
+                tables.tidy(self._connection, self._now(), self._keep_days)
+        except sqlite3.Error as error:
+            self._cannot_apply = f"the database in {self._folder} cannot be written: {error}"
+
+    def _close(self) -> None:
+        self._is_closing.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._journal.close()
+        self.write_down()
+        try:
+            if self.problem is None and self._applier.last >= self._journal.last and checkpoint(self._connection):
+                remove_all(self._folder, ALONE, self._disk)
+        finally:
+            self._connection.close()
+            self._lock.release()
