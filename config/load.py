@@ -10,6 +10,7 @@ from config.diagnostics import Diagnostic, has_errors, in_order
 from config.excerpts import place
 from config.findings import Finding, Span
 from config.inactive import check_inactive
+from config.price_files import PriceFile, read_price_files
 from config.references import expand
 from config.schema import Config, DeploymentConfig, ProviderConfig
 from config.secrets import check_literals
@@ -50,12 +51,13 @@ class Loaded:
     """What loading gave. `config` is None exactly when a diagnostic is an error.
 
     `disabled_providers` maps the name of a provider that cannot be used to the reason; its deployments stay in
-    `config`, and `is_disabled` tells them apart.
+    `config`, and `is_disabled` tells them apart. `price_files` are the ones that it names, read and checked.
     """
 
     config: Config | None
     diagnostics: tuple[Diagnostic, ...] = ()
     disabled_providers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    price_files: tuple[PriceFile, ...] = ()
 
     @property
     def has_errors(self) -> bool:
@@ -106,8 +108,8 @@ def load_bytes(
     """Load a configuration from bytes; `file` is how diagnostics call it.
 
     `environ` is where `$NAME` comes from, `known_kinds` what a provider's kind may be, and `provider_problem`
-    asks a kind about its options. Nothing is raised: every problem
-    is a diagnostic.
+    asks a kind about its options. Price files that it names are read too, from the folder of `file`. Nothing is raised:
+    every problem is a diagnostic.
     """
     text, unreadable = _decode(data)
     if unreadable is not None:
@@ -142,10 +144,12 @@ def _check(root: Node, findings: list[Finding], given: _Input) -> Loaded:
     related = list(check(validated.config, _names(root), disabled=expanded.disabled, known_kinds=given.known_kinds))
     explained = {f.path[1] for f in related if f.severity != "info" and f.path is not None and f.path[0] == "providers"}
     of_kinds = _provider_findings(validated.config, {*expanded.disabled, *explained}, given)
-    findings += _worth_saying((*related, *of_kinds, *check_inactive(validated.config)), validated)
-    diagnostics = in_order(place(findings, given.file, given.text, root, expanded.from_environ))
+    prices, of_names, of_prices = read_price_files(validated.config.price_files, Path(given.file).parent)
+    findings += _worth_saying((*related, *of_kinds, *of_names, *check_inactive(validated.config)), validated)
+    placed = place(findings, given.file, given.text, root, expanded.from_environ)
+    diagnostics = in_order((*placed, *of_prices))
     config = None if has_errors(diagnostics) else validated.config
-    return Loaded(config, diagnostics, MappingProxyType(dict(expanded.disabled)))
+    return Loaded(config, diagnostics, MappingProxyType(dict(expanded.disabled)), prices)
 
 
 def _provider_findings(config: Config, skipped: Collection[str | int], given: _Input) -> list[Finding]:

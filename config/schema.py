@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from config.schema_base import Name, Names, PositiveInt, ProviderName, Ratio, Section, TimeoutOverrides, Usd
+from config.schema_base import Name, Names, PositiveInt, ProviderName, Ratio, Section, TimeoutOverrides
 from config.schema_feedback import FeedbackConfig
 from config.schema_keys import AdminKeyConfig, KeyConfig
 from config.schema_money import BudgetConfig, LimitConfig, TeamConfig
 from config.schema_policies import PoliciesConfig
+from config.schema_prices import PriceConfig
 from config.schema_routes import RouteConfig, RuleConfig
 
 # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
@@ -100,28 +101,6 @@ class DeploymentConfig(Section):
     )
 
 
-class PriceConfig(Section):
-    """US dollars that override the price catalog; a price left out keeps the catalog's."""
-
-    input_usd_per_mtok: Usd | None = Field(default=None, description="Per million input tokens.")
-    output_usd_per_mtok: Usd | None = Field(default=None, description="Per million output tokens.")
-    cache_read_usd_per_mtok: Usd | None = Field(
-        default=None, description="Per million input tokens read from the prompt cache."
-    )
-    cache_write_usd_per_mtok: Usd | None = Field(
-        default=None, description="Per million input tokens written to the prompt cache."
-    )
-    cache_write_1h_usd_per_mtok: Usd | None = Field(
-        default=None, description="Per million input tokens written to the prompt cache for an hour."
-    )
-    audio_input_usd_per_mtok: Usd | None = Field(default=None, description="Per million audio input tokens.")
-    image_input_usd_per_mtok: Usd | None = Field(default=None, description="Per million image input tokens.")
-    reasoning_usd_per_mtok: Usd | None = Field(default=None, description="Per million reasoning tokens.")
-    audio_output_usd_per_mtok: Usd | None = Field(default=None, description="Per million audio output tokens.")
-    image_output_usd_per_mtok: Usd | None = Field(default=None, description="Per million image output tokens.")
-    request_usd: Usd | None = Field(default=None, description="Per request.")
-
-
 class ModelConfig(Section):
     """A name that clients may ask for, and who can answer."""
 
@@ -151,6 +130,11 @@ class Config(Section):
     providers: dict[ProviderName, ProviderConfig] = Field(default_factory=dict, description="Who can be called.")
     models: dict[Name, ModelConfig] = Field(
         default_factory=dict, description="Names a client may ask for; each has one or more deployments."
+    )
+    price_files: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = Field(
+        default=(),
+        description="JSON files of prices by model, as LiteLLM publishes them or with the keys of `price`. The first "
+        "that has a model wins over the installed list; a model's own `price` wins over both.",
     )
     routes: dict[Name, RouteConfig] = Field(
         default_factory=dict, description="Virtual models: the gateway chooses the real one."

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from providers.price_lists import is_anybody
+from providers.price_lists import is_anybody, list_name, usual_search_nusd
 from providers.price_overrides import declared_nusd, merge, overridden
 from providers.prices import Price, Rates, Tariff, complete, nano
 
@@ -47,6 +47,7 @@ _SERVICE_TIERS: Mapping[str, str] = {
 }
 _ABOVE = re.compile(r"_above_(\d+)(k?)_tokens")
 _PER_QUERY = "per_query"
+_GOOGLE = ("gemini", "vertex_ai-language")
 _MTOK = 1_000_000
 
 _Entry = Mapping[str, Any]
@@ -64,11 +65,11 @@ def find(
     sellers = (kind, *_SELLERS.get(kind, ()))
     for entries in files:
         for name in dict.fromkeys([*([f"{provider}/{model}"] if provider else []), *(f"{s}/{model}" for s in sellers)]):
-            if name in entries and (price := of_entry(entries[name])) is not None:
+            if name in entries and (price := of_entry(entries[name], name)) is not None:
                 return price
         entry = entries.get(model)
         if entry is not None and _is_sold_by(entry, sellers, kind, base_url):
-            price = of_entry(entry)
+            price = of_entry(entry, model)
             if price is not None:
                 return price
     return None
@@ -79,23 +80,47 @@ def _is_sold_by(entry: _Entry, sellers: tuple[str, ...], kind: str, base_url: st
     return seller is None or is_anybody(kind, base_url) or str(seller).partition("-")[0] in sellers
 
 
-def of_entry(entry: _Entry) -> Price | None:
-    """The price that one entry says, None where it does not price tokens."""
+def of_entry(entry: _Entry, name: str = "") -> Price | None:
+    """The price that one entry (`name` is its model's) says, None where it does not price tokens."""
     if any(key.endswith("_usd_per_mtok") for key in entry):
-        return merge(None, {key: declared_nusd(key, value) for key, value in entry.items()})
+        return merge(None, {key: declared_nusd(key, value) for key, value in entry.items() if value is not None})
     own = _tariff(entry, "")
     if own is None:
         return None
-    tariffs = ((name, _tariff(entry, f"_{ending}", own)) for ending, name in _SERVICE_TIERS.items())
-    unit = entry.get("web_search_billing_unit")
+    seller, model = str(entry.get("litellm_provider") or ""), name.rsplit("/", 1)[-1]
+    searches = [nano(Decimal(str(usd))) for usd in _searches(entry)]
+    is_per_prompt = seller.startswith(_GOOGLE) and entry.get("web_search_billing_unit") != _PER_QUERY
     return Price(
         rates=own.rates,
         tiers=own.tiers,
         request_nusd=nano(_amount(entry, "input_cost_per_request") or Decimal(0)),
-        search_nusd=max((nano(Decimal(str(usd))) for usd in _searches(entry)), default=0),
-        searches_max=1 if _is_gemini(entry) and unit != _PER_QUERY else None,
-        service_tiers=tuple((name, tariff) for name, tariff in tariffs if tariff is not None and tariff != own),
+        search_nusd=max(searches) if searches else usual_search_nusd(list_name(seller), model),
+        searches_max=1 if is_per_prompt else None,
+        service_tiers=tuple(_service_tiers(entry, own)),
     )
+
+
+def _service_tiers(entry: _Entry, own: Tariff) -> Iterator[tuple[str, Tariff]]:
+    found = {name: _tariff(entry, f"_{ending}", own) for ending, name in _SERVICE_TIERS.items()}
+    times = entry.get("provider_specific_entry")
+    factors = {name: value for name, value in times.items() if _is_factor(value)} if isinstance(times, dict) else {}
+    if "fast" in factors:
+        found["fast"] = _times(own, factors["fast"])
+    yield from ((name, tariff) for name, tariff in found.items() if tariff is not None and tariff != own)
+    if "us" in factors:
+        yield "us", _times(own, factors["us"])
+        for name in ("fast", "batch"):
+            if (tariff := found.get(name)) is not None:
+                yield f"{name}+us", _times(tariff, factors["us"])
+
+
+def _is_factor(value: object) -> bool:
+    return isinstance(value, int | Decimal) and not isinstance(value, bool) and value > 0
+
+
+def _times(tariff: Tariff, factor: int | Decimal) -> Tariff:
+    fraction = Decimal(factor).as_integer_ratio()
+    return Tariff(tariff.rates.times(*fraction), tuple((above, tier.times(*fraction)) for above, tier in tariff.tiers))
 
 
 def _searches(entry: _Entry) -> Iterator[Any]:
@@ -103,10 +128,6 @@ def _searches(entry: _Entry) -> Iterator[Any]:
     per_query = entry.get("search_context_cost_per_query")
     if isinstance(per_query, dict):
         yield from (value for value in per_query.values() if value is not None)
-
-
-def _is_gemini(entry: _Entry) -> bool:
-    return str(entry.get("litellm_provider", "")).startswith(("gemini", "vertex_ai-language"))
 
 
 def _tariff(entry: _Entry, ending: str, standard: Tariff | None = None) -> Tariff | None:
@@ -123,10 +144,12 @@ def _tariff(entry: _Entry, ending: str, standard: Tariff | None = None) -> Tarif
         return None
     base = complete(known) if standard is None else overridden(standard.rates, known)
     starts = sorted({int(n) * (1000 if k else 1) for key in entry for n, k in _ABOVE.findall(key)})
+    # xAI charges so from the length on, not above it (https://docs.x.ai/developers/models).
+    off = 1 if entry.get("litellm_provider") == "xai" else 0
     found = []
     for start in starts:
-        before = _at(standard, start) if standard is not None else base
-        found.append((start, overridden(_scaled(before, standard, base), _above(entry, start, ending))))
+        before = _at(standard, start - off) if standard is not None else base
+        found.append((start - off, overridden(_scaled(before, standard, base), _above(entry, start, ending))))
     return Tariff(base, tuple(found))
 
 
@@ -160,8 +183,8 @@ def _scaled(longer: Rates, standard: Tariff | None, base: Rates) -> Rates:
 def _by_range(entry: _Entry) -> Tariff | None:
     """`tiered_pricing`: a list of `range: [from, to]` with rates, the whole call at those of its prompt."""
     listed = entry.get("tiered_pricing")
-    if not isinstance(listed, list) or not listed:
-        return None
+    if not isinstance(listed, list) or not all(isinstance(step, dict) and "range" in step for step in listed):
+        return None  # other steps are of searches or pages
     found = []
     for step in listed:
         known = {name: rate for name, field in _CLASSES.items() if (rate := _rate(step, field)) is not None}
@@ -169,7 +192,7 @@ def _by_range(entry: _Entry) -> Tariff | None:
             return None
         found.append((int(step["range"][0]), complete({"output": 0, **known})))
     found.sort(key=lambda step: step[0])
-    return Tariff(found[0][1], tuple(found[1:]))
+    return None if not found else Tariff(found[0][1], tuple(found[1:]))
 
 
 def _rate(entry: _Entry, key: str) -> int | None:

@@ -4,7 +4,7 @@ Nothing here ever downloads: the package's updater is not started, so prices are
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -50,6 +50,9 @@ _ALWAYS_SEARCH: Mapping[str, Decimal] = {"-search-preview": Decimal(25), "-searc
 
 # https://platform.claude.com/docs/en/about-claude/pricing: inference in the United States only costs 1.1 times as much.
 _ANTHROPIC_US = (11, 10)
+# Gemini's tiers where the list has none for a model: flex is half, cached tokens stay as they are, priority 1.8 times
+# (https://ai.google.dev/gemini-api/docs/pricing).
+_GEMINI_FLEX, _GEMINI_PRIORITY = (1, 2), (9, 5)
 
 
 @dataclass(slots=True, frozen=True)
@@ -74,6 +77,11 @@ def listed_price(kind: str, model: str, prices: str | None, base_url: str | None
     """The list's price of one deployment, None where no list knows it or none of its prices is one of tokens."""
     found = _find(kind, model, prices, base_url)
     return _from_list(found[0].id, found[1], now) if found is not None else None
+
+
+def list_name(kind: str) -> str:
+    """What genai-prices calls the seller that a kind stands for."""
+    return _PRICE_LISTS.get(kind, kind)
 
 
 def is_anybody(kind: str, base_url: str | None) -> bool:
@@ -103,7 +111,7 @@ def _find(kind: str, model: str, prices: str | None, base_url: str | None) -> "t
 
     The prefix of names like `openai/gpt-4o` is left out if the whole name is not known.
     """
-    wanted = _PRICE_LISTS.get(kind, kind) if prices is None else prices
+    wanted = list_name(kind) if prices is None else prices
     if not wanted:
         return None
     from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - 40 ms and 7 MB that `check` does not need
@@ -155,6 +163,11 @@ def _from_list(price_list: str, info: "ModelInfo", now: datetime) -> Price | Non
     )
 
 
+def usual_search_nusd(price_list: str, model: str) -> int:
+    """What a search costs at a seller where nothing is said about the model's; 0 where that is not known either."""
+    return nano(_per_thousand_searches(price_list, model, None) / 1000)
+
+
 def _per_thousand_searches(price_list: str, model: str, listed: object) -> Decimal:
     if listed is not None:
         return _at(listed, 0)
@@ -172,12 +185,21 @@ def _service_tiers(price_list: str, info: "ModelInfo", now: datetime, own: Tarif
         ((key, name),) = variant.when.items()
         if key in ("service_tier", "processing", "speed") and any(vars(variant.prices).values()):
             found[name] = _tariff(info.get_prices(now, variant.when))
+    if price_list == "google" and info.id.startswith("gemini-"):
+        found = {"flex": _times(own, *_GEMINI_FLEX, is_cache=False), "priority": _times(own, *_GEMINI_PRIORITY)} | found
     for name, tariff in found.items():
         if name and tariff != own:
             yield name, tariff
         if price_list == "anthropic":
-            dearer = tuple((above, tier.times(*_ANTHROPIC_US)) for above, tier in tariff.tiers)
-            yield f"{name}+us" if name else "us", Tariff(tariff.rates.times(*_ANTHROPIC_US), dearer)
+            yield f"{name}+us" if name else "us", _times(tariff, *_ANTHROPIC_US)
+
+
+def _times(tariff: Tariff, numerator: int, denominator: int, *, is_cache: bool = True) -> Tariff:
+    def times(rates: "Rates") -> "Rates":
+        found = rates.times(numerator, denominator)
+        return found if is_cache else replace(found, cache_read=rates.cache_read)
+
+    return Tariff(times(tariff.rates), tuple((above, times(tier)) for above, tier in tariff.tiers))
 
 
 def _tariff(listed: "ModelPrice") -> Tariff:
