@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 
@@ -11,6 +11,7 @@ from gateway.wire import refusals
 
 _TRICKLE = 20  # under pressure one of so many places stays in use, so that a worker never falls silent for good
 _RETRY_MS = (1000, 5000)
+_RESERVED = 10  # one of so many places is for keys with priority, where there are some
 
 
 class ShedReason(StrEnum):
@@ -35,6 +36,10 @@ class OverloadLimits:
     reserve: int = 0
     memory_bytes: int | None = None
     max_connections: int = 4000
+
+    def for_keys(self, *, has_priority: bool) -> "OverloadLimits":
+        """The same where there is a key with priority, or none."""
+        return replace(self, reserve=self.max_in_flight // _RESERVED if has_priority else 0)
 
 
 class Waiter:

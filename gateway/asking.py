@@ -38,6 +38,7 @@ def ask_of(request: Request, caller: Caller, headers: Mapping[bytes, bytes], arr
         caller.candidates,
         headers,
         arrived_s,
+        key_tags=caller.tags,
     )
 
 

@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,10 +20,12 @@ from gateway.admission import OverloadLimits
 from gateway.availability import Guard
 from gateway.exposure import open_to_the_world
 from gateway.feedback.keeper import FeedbackKeeper
+from gateway.keys.ring import ring_of
+from gateway.keys.table import build_keys
 from gateway.options import check_ca_file, options_of
 from gateway.planning import Planner
 from gateway.router_files import RouterFiles
-from gateway.runtime import Caller, Continues, ListedModel, Runtime, Upstream
+from gateway.runtime import Continues, ListedModel, Runtime, Upstream
 from gateway.spending import SpendingBook
 from policies.breaker import BreakerSettings
 from policies.hedging import HedgeRules, Hedges
@@ -42,7 +44,6 @@ from routing.plan import Plan
 from routing.router import Router
 from routing.rules import compile_rules
 
-_RESERVED = 10  # one of so many places is for keys with priority, where there are some
 # What /readyz says where scores may miss the process that could take them.
 _SCATTERED = "feedback: a score has to reach the worker that answered, and the others refuse it; use one worker"
 
@@ -86,6 +87,7 @@ class Assembler:
         self._upstreams: dict[str, tuple[Inputs, Upstream]] = {}
         self._started = int(now().timestamp())
         self.retired: list[Transport] = []  # what the Runtime before used and this one does not
+        self.has_made_keys: Callable[[], bool] = lambda: False  # whether there are keys beside those of the file
         self.prices_until_s = inf  # Unix seconds at which a price in use changes
 
     def build(self, config: Config, loaded: Loaded, version: str) -> Runtime:
@@ -93,7 +95,7 @@ class Assembler:
 
         Raises ValueError when a provider cannot be built from its options, or anybody could spend the operator's money.
         """
-        problem = open_to_the_world(self._settings, has_keys=bool(config.keys))
+        problem = open_to_the_world(self._settings, has_keys=bool(config.keys) or self.has_made_keys())
         if problem is not None:
             raise ValueError(problem)
         known_until_s, self.prices_until_s = self.prices_until_s, inf
@@ -107,6 +109,7 @@ class Assembler:
         connected = self._connected(config, loaded.disabled_providers)
         upstreams = {name: upstream for name, (_, upstream) in connected.items()}
         deployments = {name: self._deployments(config, name, model) for name, model in config.models.items()}
+        ring = ring_of(config)
         planner = Planner(config, deployments, upstreams, self.router_files.of(config))
         runtime = Runtime(
             version=version,
@@ -118,10 +121,9 @@ class Assembler:
                 strategies=planner.plain,
             ),
             upstreams=upstreams,
-            keys={
-                key.sha256: Caller(key.name, _allowed(key.models), _allowed(key.candidates), key.priority)
-                for key in config.keys
-            },
+            keys=build_keys(ring),
+            ring=ring,
+            scopes=ring.scopes,
             overload=_overload(config, self._settings.workers),
             models=self._listed(config),
             max_body_bytes=self._settings.max_body_bytes,
@@ -259,11 +261,15 @@ def _route_timeouts(config: Config, upstreams: Mapping[str, Upstream]) -> dict[t
 
 def _overload(config: Config, workers: int) -> OverloadLimits:
     given = config.policies.overload
-    reserve = given.max_in_flight // _RESERVED if any(key.priority for key in config.keys) else 0
     memory_bytes = given.memory_limit_mb * 1_000_000 // workers if given.memory_limit_mb is not None else None
-    return OverloadLimits(
-        given.max_in_flight, given.queue_max, given.queue_wait_s, reserve, memory_bytes, given.max_connections
+    limits = OverloadLimits(
+        given.max_in_flight,
+        given.queue_max,
+        given.queue_wait_s,
+        memory_bytes=memory_bytes,
+        max_connections=given.max_connections,
     )
+    return limits.for_keys(has_priority=any(key.priority for key in config.keys))
 
 
 def _retries(config: Config, budgets: dict[str, RetryBudget]) -> Retries:
@@ -318,7 +324,3 @@ def _capabilities(model: ModelConfig) -> frozenset[str] | None:
         return None
     able = frozenset(model.capabilities if model.capabilities is not None else get_args(Capability))
     return able | {"streaming"} if model.streaming else able - {"streaming"}
-
-
-def _allowed(models: Iterable[str] | None) -> frozenset[str] | None:
-    return None if models is None else frozenset(models)

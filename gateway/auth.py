@@ -1,9 +1,11 @@
 """Who is calling: virtual keys in `Authorization: Bearer` or `x-api-key`."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from hmac import compare_digest
 
+from gateway.keys.table import Keys
 from gateway.runtime import Caller
 from gateway.wire import refusals
 
@@ -11,19 +13,24 @@ ANONYMOUS = Caller("anonymous")
 _MAX_KEY_BYTES = 512
 
 
-def authenticate(headers: Mapping[bytes, bytes], keys: Mapping[str, Caller]) -> Caller:
-    """The caller of a data-plane request. With no keys configured the gateway is open. Raises RefusedError (401).
+def authenticate(
+    headers: Mapping[bytes, bytes], keys: Mapping[str, Caller], now_s: Callable[[], float] = time.time
+) -> Caller:
+    """The caller of a data-plane request. With no keys at all the gateway is open. `now_s` gives Unix seconds.
 
-    Only digests are compared and looked up, so that timing tells nothing about a secret.
+    Only digests are compared and looked up, so that timing tells nothing about a secret. Raises RefusedError: 401, and
+    503 where nobody can tell.
     """
-    if not keys:
+    if not keys and (not isinstance(keys, Keys) or keys.is_open):
         return ANONYMOUS
     secret = presented_secret(headers)
     if secret is None:
-        raise refusals.missing_key()
+        raise _without_secret(keys)
     caller = keys.get(sha256(secret).hexdigest()) if len(secret) <= _MAX_KEY_BYTES else None
     if caller is None:
-        raise refusals.invalid_key()
+        raise _unknown(secret, keys)
+    if caller.expires_s is not None and caller.expires_s <= now_s():
+        raise refusals.key_expired(caller.name)
     return caller
 
 
@@ -41,3 +48,21 @@ def is_admin(headers: Mapping[bytes, bytes], admin_key: str) -> bool:
     """Whether the credential is the admin key (constant time)."""
     secret = presented_secret(headers)
     return secret is not None and compare_digest(sha256(secret).digest(), sha256(admin_key.encode()).digest())
+
+
+def _without_secret(keys: Mapping[str, Caller]) -> refusals.RefusedError:
+    if not keys and isinstance(keys, Keys) and not keys.is_sure:
+        return refusals.keys_unavailable()  # with no keys at all it would be open
+    return refusals.missing_key()
+
+
+def _unknown(secret: bytes, keys: Mapping[str, Caller]) -> refusals.RefusedError:
+    """What is wrong with a secret that is nobody's now."""
+    if not isinstance(keys, Keys) or len(secret) > _MAX_KEY_BYTES:
+        return refusals.invalid_key()
+    refused = keys.refused.get(sha256(secret).hexdigest())
+    if refused is None:
+        return refusals.invalid_key() if keys.is_sure else refusals.keys_unavailable()
+    if refused.why == "disabled":
+        return refusals.key_disabled(refused.name)
+    return refusals.key_unusable(refused.name, refused.detail)

@@ -223,7 +223,7 @@ def _caller(runtime: Runtime, key: str | None) -> Caller:
     for caller in runtime.keys.values():
         if caller.name == key:
             return caller
-    known = ", ".join(sorted(f"'{caller.name}'" for caller in runtime.keys.values())) or "none at all"
+    known = ", ".join(sorted({f"'{caller.name}'" for caller in runtime.keys.values()})) or "none at all"
     raise refusals.invalid_field("key", f"There is no key named '{key[:128]}'; there is {known}.")
 
 

@@ -4,12 +4,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from config.schema import Config
 from gateway.admission import OverloadLimits
 from gateway.availability import Guard
 from gateway.feedback.book import FeedbackBook
+from gateway.keys.ring import KeyRing
 from policies.hedging import HedgeRules, Hedges
 from policies.last_resort import LastResort, NoLastResort
 from policies.retry import Retries
+from policies.scopes import Scope, ScopeBook
 from policies.timeouts import Timeouts
 from providers.base import ErrorKind, Provider
 from providers.transport import Transport
@@ -28,13 +31,20 @@ class Upstream:
 @dataclass(slots=True, frozen=True)
 class Caller:
     """Who sends a request. `models` are the names it may ask for, `candidates` the models that routes may choose for
-    it; None where all are allowed. `is_priority`: some places are kept for it when there is too much load.
+    it; None where all are allowed. `is_priority`: some places are kept for it when there is too much load. `tags` are
+    those of the key and its teams. `scopes` are its budgets and limits. `default_model` is asked for by requests that name none. From `expires_s` (Unix
+    seconds) on the secret is refused.
     """
 
     name: str
     models: frozenset[str] | None = None
     candidates: frozenset[str] | None = None
     is_priority: bool = False
+    team: str | None = None
+    tags: frozenset[str] = frozenset()
+    default_model: str | None = None
+    expires_s: float | None = None
+    scopes: tuple[Scope, ...] = ()
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models
@@ -65,11 +75,13 @@ class Continues:
 class Runtime:
     """An immutable snapshot. A request takes the current one once and keeps it to its end.
 
-    `keys` maps the SHA-256 hex digest of a secret to its caller; empty means the gateway is open. `route_timeouts`
-    is keyed by (route, provider), and has only routes with limits of their own; `retries` is by route, or model.
+    `keys` maps the SHA-256 hex digest of a secret to its caller; empty means the gateway is open, unless it says
+    otherwise. `ring` is what the configuration says about keys, for those made at run time. `route_timeouts` is keyed
+    by (route, provider), and has only routes with limits of their own; `retries` is by route, or model.
     `hedge` is None where no request gets a second call. `detours` are the models of a route for one kind of error.
     `continues` is None where no broken stream is continued. `feedback` is None where none is kept.
     `guard` says what may be called now; it outlives the snapshot. `last_resort` is asked when everybody failed.
+    `scopes` are the budgets and limits of everything.
     """
 
     version: str
@@ -88,7 +100,9 @@ class Runtime:
     feedback: FeedbackBook | None = None
     guard: Guard = field(default_factory=Guard)
     last_resort: LastResort = field(default_factory=NoLastResort)
+    ring: KeyRing = field(default_factory=KeyRing)
     overload: OverloadLimits = field(default_factory=OverloadLimits)
+    scopes: ScopeBook = field(default_factory=lambda: ScopeBook(Config()))
 
     def timeouts_of(self, route: str | None, provider: str) -> Timeouts:
         """The clocks of an attempt: the route's own where it has some, else the provider's."""

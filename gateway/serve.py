@@ -21,6 +21,9 @@ from config.settings import Settings
 from gateway.api.endpoint import endpoints
 from gateway.app import App
 from gateway.assemble import Assembler
+from gateway.exposure import open_to_the_world
+from gateway.keys.directory import KeyDirectory
+from gateway.keys.stores import open_store
 from gateway.memory import PressureWatch, container_share
 from gateway.mirror import Mirrors
 from gateway.pipeline import Pipeline
@@ -64,6 +67,8 @@ async def _serve(process: Process) -> None:
     assembler = Assembler(settings, folder=folder)
     recorder.follow(assembler.guard)
     assembler.feedback.on_lost = lambda error: recorder.logger.warning("feedback lost", error=str(error))
+    keys = await _read_keys(settings, logger)
+    assembler.has_made_keys = lambda: keys.has_keys
     data = process.source.read()
     runtime, _ = build_runtime(process.source, assembler, data)
     background = Background(recorder)
@@ -76,8 +81,9 @@ async def _serve(process: Process) -> None:
         wall_clock=time.time,
         new_request_id=_request_ids(random.SystemRandom()),
         render_metrics=metrics_renderer(),
-        pipeline=Pipeline(runtime, recorder, loop, time.monotonic, time.time, mirrors),
+        pipeline=Pipeline(keys.on(runtime), recorder, loop, time.monotonic, time.time, mirrors),
         mirrors=mirrors,
+        keys=keys,
     )
     for problem in assembler.router_files.problems():
         recorder.logger.warning("router file not in use", problem=problem)
@@ -89,6 +95,7 @@ async def _serve(process: Process) -> None:
     if settings.watch:
         background.start(reloader.watch(), "config watcher")
     background.start(reloader.follow_prices(), "price changes")
+    background.start(keys.follow(), "keys")
     background.start(_share_metrics(service), "metrics")
     background.start(_pressure_watch(service, server).run(), "pressure watch")
     supervisor = process.environ.get(SUPERVISOR_PID)
@@ -102,9 +109,18 @@ async def _serve(process: Process) -> None:
         await server.serve(sockets=[process.sock])
     finally:
         await background.stop()
+        await keys.store.close()
         recorder.metrics.flush()
         recorder.logger.info("stopped")
         writer.close()
+
+
+async def _read_keys(settings: Settings, logger: Logger) -> KeyDirectory:
+    """The keys made at run time, as far as they can be read now."""
+    may_be_open = open_to_the_world(settings, has_keys=False) is None
+    keys = KeyDirectory(open_store(settings), logger, may_be_open=may_be_open)
+    await keys.refresh()
+    return keys
 
 
 def _build_server(process: Process, service: Service, reloader: Reloader) -> Server:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from config.settings import Settings
 from gateway.admission import Gate
+from gateway.keys.directory import KeyDirectory
 from gateway.memory import Pressure
 from gateway.mirror import Mirrors
 from gateway.pipeline import Pipeline
@@ -39,10 +40,12 @@ class Service:
     health: Health = field(default_factory=Health)
     in_flight: int = 0
     mirrors: Mirrors | None = None
+    keys: KeyDirectory = field(default_factory=KeyDirectory)
     gate: Gate = field(init=False)
     pressure: Pressure = field(default_factory=Pressure)
 
     def __post_init__(self) -> None:
+        self.keys.tell = self.use_keys
         self.gate = Gate(self.loop, self.recorder.metrics.admission, self.runtime.overload)
 
     @property
@@ -52,5 +55,12 @@ class Service:
     def use(self, runtime: Runtime) -> None:
         """Swap the reference: requests under way keep the snapshot they started with."""
         runtime.guard.adopt()
+        self._swap(self.keys.on(runtime))
+
+    def use_keys(self) -> None:
+        """Take over the keys that are known now; all else stays."""
+        self._swap(self.keys.on(self.runtime))
+
+    def _swap(self, runtime: Runtime) -> None:
         self.pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock, self.wall_clock, self.mirrors)
         self.gate.use(runtime.overload)

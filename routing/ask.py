@@ -24,7 +24,7 @@ class Ask:
     """`name` is the model or route to decide for, `body_bytes` the length of the body as it came.
 
     `allowed` are the models that routes may choose for this caller; None: all. `headers` have lower-case names.
-    `arrived_s` is Unix time.
+    `arrived_s` is Unix time. `key_tags` are tags that every request of the caller has.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Ask:
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
     arrived_s: float = 0.0
     preferences: Preferences = NO_PREFERENCES
+    key_tags: frozenset[str] = frozenset()
     _features: Features | None = None
     _needs: Needs | None = None
     _tokens: int | None = None
@@ -83,16 +84,16 @@ class Ask:
         return limit if isinstance(limit, int) and limit > 0 else None
 
     def tags(self) -> frozenset[str]:
-        """The tags of the request: blank-free words between commas."""
+        """The tags of the request, blank-free words between commas, and those of its key."""
         if self._tags is None:
             text = self.headers.get(_TAGS, b"").decode("latin-1")
             tags = [tag.strip()[:_MAX_TAG_CHARS] for tag in text.split(",", _MAX_TAGS)[:_MAX_TAGS]]
-            self._tags = frozenset(tag for tag in tags if tag)
+            self._tags = self.key_tags.union(tag for tag in tags if tag)
         return self._tags
 
     def application(self) -> str:
         """What the request belongs to, for statistics: the tag `application=...`, else the caller's key."""
-        if _TAGS in self.headers:
+        if _TAGS in self.headers or self.key_tags:
             for tag in self.tags():
                 if tag.startswith("application="):
                     return tag.removeprefix("application=")

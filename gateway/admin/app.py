@@ -1,33 +1,24 @@
-"""The control plane: a FastAPI application for operators, which also documents the data plane in its OpenAPI page."""
+"""The control plane: a FastAPI application for operators, which also documents the data plane in its OpenAPI page.
 
+A file of this folder that has `add_routes(app, context)` is part of it; there is no list to edit.
+"""
+
+import pkgutil
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 
-from gateway.admin.explanations import add_explain
+import gateway.admin
+from gateway.admin.access import AdminContext, AdminError, check_guards
+from gateway.admin.audit import AuditLog
 from gateway.api.endpoint import Endpoint
-from gateway.auth import is_admin
 from gateway.reload import Reloader
 from gateway.service import Service
 from providers.base import error_object
-
-
-class ReloadResult(BaseModel):
-    """What a reload did."""
-
-    status: str = Field(description="'reloaded', 'unchanged' or 'refused'")
-    version: str = Field(description="Digest of the configuration in use.")
-    diagnostics: list[dict[str, Any]] = Field(description="Every problem found, errors and warnings.")
-
-
-class _DeniedError(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
 
 
 def build_control_plane(service: Service, reloader: Reloader, endpoints: list[Endpoint]) -> FastAPI:
@@ -39,18 +30,32 @@ def build_control_plane(service: Service, reloader: Reloader, endpoints: list[En
         telemetry={"tracing": False, "metrics": False, "logs": False},
         redirect_slashes=False,  # such a redirect repeats the Host of the request, which anybody can make up
     )
+    audit = AuditLog(service.settings.state_dir, service.recorder.logger, service.wall_clock)
+    context = AdminContext(service, reloader, audit)
+    _add_error_handlers(app, context)
+    for module_info in pkgutil.iter_modules(gateway.admin.__path__):
+        add_routes = getattr(import_module(f"gateway.admin.{module_info.name}"), "add_routes", None)
+        if add_routes is not None:
+            add_routes(app, context)
+    check_guards(app)
+    _document(app, endpoints)
+    return app
 
-    def admin_only(request: Request) -> None:
-        admin_key = service.settings.admin_key
-        if admin_key is None:
-            raise _DeniedError(403, "The admin API is off: set SIGNALBOX_ADMIN_KEY to a secret of your choice.")
-        if not is_admin(dict(request.headers.raw), admin_key.get_secret_value()):
-            raise _DeniedError(401, "The admin API needs the admin key as 'Authorization: Bearer <key>'.")
 
-    @app.exception_handler(_DeniedError)
-    async def denied(_: Request, error: _DeniedError) -> JSONResponse:
-        body = error_object(error.message, "invalid_request_error", None, "admin_access_denied")
-        return JSONResponse({"error": body}, status_code=error.status)
+def _add_error_handlers(app: FastAPI, context: AdminContext) -> None:
+    @app.exception_handler(AdminError)
+    async def refused(request: Request, error: AdminError) -> JSONResponse:
+        actor = getattr(request.state, "actor", None)
+        if request.method != "GET" and actor is not None and not error.is_noted:
+            await context.audit.refused(actor, error.code, request.path_params.get("name"))
+        return JSONResponse({"error": error.error}, status_code=error.status)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        body = error_object(f"'{where}': {first['msg']}.", "invalid_request_error", where or None, "invalid_parameter")
+        return JSONResponse({"error": body}, status_code=400)
 
     @app.exception_handler(404)
     @app.exception_handler(405)
@@ -59,23 +64,6 @@ def build_control_plane(service: Service, reloader: Reloader, endpoints: list[En
             f"{request.method} {request.url.path}: {error.detail}.", "invalid_request_error", None, "unknown_url"
         )
         return JSONResponse({"error": body}, status_code=error.status_code)
-
-    @app.post("/admin/reload", tags=["admin"], response_model=ReloadResult, responses={409: {"model": ReloadResult}})
-    async def reload_configuration(_: Annotated[None, Depends(admin_only)]) -> JSONResponse:
-        """Read the configuration file again. A file with errors is refused and the old configuration stays (409)."""
-        result = await reloader.reload("admin")
-        reloader.tell_other_workers()
-        status = 409 if result.status == "refused" else 200
-        body = {
-            "status": result.status,
-            "version": service.runtime.version,
-            "diagnostics": [diagnostic.to_json() for diagnostic in result.diagnostics],
-        }
-        return JSONResponse(body, status_code=status)
-
-    add_explain(app, service, admin_only)
-    _document(app, endpoints)
-    return app
 
 
 def _document(app: FastAPI, endpoints: list[Endpoint]) -> None:

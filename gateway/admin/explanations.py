@@ -1,13 +1,13 @@
 """POST /admin/explain: why the running gateway would send a request where it would, with all it has seen of traffic."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import orjson
 from fastapi import Depends, FastAPI, Request, Response
 
+from gateway.admin.access import AdminContext
+from gateway.admin.audit import Actor
 from gateway.explain import explain, object_in, question_of
-from gateway.service import Service
 from gateway.wire import answers, http, refusals
 
 _USUAL_ROUTE = "auto"
@@ -43,8 +43,9 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def add_explain(app: FastAPI, service: Service, admin_only: Callable[[Request], None]) -> None:
+def add_routes(app: FastAPI, context: AdminContext) -> None:
     """Add the endpoint to the control plane."""
+    service = context.service
 
     @app.post(
         "/admin/explain",
@@ -53,7 +54,9 @@ def add_explain(app: FastAPI, service: Service, admin_only: Callable[[Request], 
         responses=_RESPONSES,
         openapi_extra={"requestBody": _REQUEST_BODY},
     )
-    async def explain_decision(request: Request, _: Annotated[None, Depends(admin_only)]) -> Response:
+    async def explain_decision(
+        request: Request, actor: Annotated[Actor, Depends(context.needs("operator"))]
+    ) -> Response:
         """Explain what would be decided now, without a call: {"prompt" or "messages"}, with "route" or "model", and
         where wanted "headers", "tags", "application" and "key" (its name); everything else is part of the chat body.
         """
@@ -67,4 +70,5 @@ def add_explain(app: FastAPI, service: Service, admin_only: Callable[[Request], 
             return Response(answers.refusal_body(refusal), refusal.status, media_type="application/json")
         except http.ClientGoneError:
             return Response(status_code=400)
+        await context.done(actor, found["asked"])
         return Response(orjson.dumps(found), media_type="application/json")

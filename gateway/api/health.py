@@ -30,6 +30,8 @@ async def _handle(service: Service, scope: Scope, _receive: Receive, send: Send)
     troubles = runtime.guard.troubles()
     if troubles:
         state["deployments"] = [_described(trouble) for trouble in troubles[:_SHOWN]]
+    if service.keys.is_worth_telling:
+        state["keys"] = service.keys.describe()
     if runtime.notices:
         state["notices"] = runtime.notices
     await _answer(send, 503 if health.is_draining else 200, state)

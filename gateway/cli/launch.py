@@ -2,6 +2,7 @@
 supervisor of several workers.
 """
 
+import asyncio
 import os
 import signal
 import socket
@@ -42,11 +43,11 @@ def _serve(settings: Settings, environ: Mapping[str, str]) -> int:
     except OSError as error:
         return _fail(f"cannot read the configuration {source.path}: {error.strerror}")
     if not is_worker:
-        _warn(settings, loaded.diagnostics, environ)
+        _warn(loaded.diagnostics, environ)
     if loaded.config is None:
         return _fail("the configuration has errors; nothing was started. 'signalbox check' shows them again.")
     problem = open_to_the_world(settings, has_keys=bool(loaded.config.keys))
-    if problem is not None:
+    if problem is not None and not _may_have_made_keys(settings):
         return _fail(problem)
     try:
         sock = _socket(settings, environ)
@@ -63,19 +64,23 @@ def _serve(settings: Settings, environ: Mapping[str, str]) -> int:
                 signal.signal(sig, signal.SIG_IGN)
 
 
-def _warn(settings: Settings, diagnostics: Sequence[Diagnostic], environ: Mapping[str, str]) -> None:
+def _warn(diagnostics: Sequence[Diagnostic], environ: Mapping[str, str]) -> None:
     for note in unknown_variables(environ):
         if not note.startswith(_OWN_VARIABLES):
             sys.stderr.write(f"signalbox: {note}\n")
-    for name in ("state_dir", "redis_url"):
-        if getattr(settings, name) is not None:
-            sys.stderr.write(f"signalbox: SIGNALBOX_{name.upper()} is read, but not active yet.\n")
     inactive = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "info"]
     for diagnostic in diagnostics:
         if diagnostic.severity != "info":
             sys.stderr.write(diagnostic.to_text() + "\n")
     for diagnostic in inactive:
         sys.stderr.write(f"signalbox: {diagnostic.message}\n")
+
+
+def _may_have_made_keys(settings: Settings) -> bool:
+    """Whether keys were made at run time. A store that cannot be read may have some: without them nobody gets in."""
+    from gateway.keys.stores import may_have_keys
+
+    return asyncio.run(may_have_keys(settings))
 
 
 def _run(settings: Settings, sock: socket.socket, environ: Mapping[str, str], source: "Source", config: Config) -> int:

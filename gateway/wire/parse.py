@@ -15,6 +15,7 @@ from providers.base import Operation, Request
 _MAX_DEPTH = 64
 _LONG_BYTES = 8 * 1024
 _MAX_MODEL_CHARS = 256
+_DEFAULT = "default"
 _NUMBER = (int, float)
 _NULL = type(None)
 
@@ -59,14 +60,18 @@ _NAMES: dict[type, str] = {
 }
 
 
-def parse_request(operation: Operation, raw: bytes, request_id: str) -> Request:
-    """Raises RefusedError (400) that names the field."""
+def parse_request(operation: Operation, raw: bytes, request_id: str, default_model: str | None = None) -> Request:
+    """`default_model` is asked for where the body names no model, or `default`. Raises RefusedError (400) that names
+    the field.
+    """
     body = _load(raw)
     for key, value in body.items():
         types = _TYPES.get(key)
         if types is not None and type(value) not in types:
             raise _wrong_type(key, types, value)
     model = body["model"] if "model" in body else _first_model(body.get("models"))
+    if default_model is not None and (not model or model == _DEFAULT):
+        model = default_model
     if not model or len(model) > _MAX_MODEL_CHARS:
         raise _bad_model(model)
     required, types = _REQUIRED[operation]

@@ -61,6 +61,51 @@ def invalid_key() -> RefusedError:
     )
 
 
+def key_expired(name: str) -> RefusedError:
+    """401: the secret was a key's until its end, or until the end of a rotation."""
+    return _refused(
+        "key_expired",
+        401,
+        f"This secret of the key '{name}' has expired.",
+        hint="Ask the operator of this gateway for a new one.",
+        headers=((b"www-authenticate", b"Bearer"),),
+    )
+
+
+def key_disabled(name: str) -> RefusedError:
+    """401: an operator has disabled the key."""
+    return _refused(
+        "key_disabled",
+        401,
+        f"The key '{name}' is disabled.",
+        hint="Ask the operator of this gateway to enable it.",
+        headers=((b"www-authenticate", b"Bearer"),),
+    )
+
+
+def key_unusable(name: str, detail: str) -> RefusedError:
+    """503: the key is known, but the configuration lacks what limits it."""
+    return _refused(
+        "key_unusable",
+        503,
+        f"The key '{name}' cannot be used now. {detail}",
+        type_="server_error",
+        hint="Tell the operator of this gateway.",
+    )
+
+
+def keys_unavailable() -> RefusedError:
+    """503: the store of keys cannot be read, so nobody knows whether this is one."""
+    return _refused(
+        "keys_unavailable",
+        503,
+        "The keys of this gateway cannot be read now, and this one is not among those it remembers.",
+        type_="server_error",
+        hint="Try again in a moment.",
+        headers=((b"retry-after", b"1"),),
+    )
+
+
 def admin_key_needed() -> RefusedError:
     """401: the metrics page is behind the admin key."""
     return _refused(
