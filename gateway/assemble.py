@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from config.load import Loaded
+from config.price_files import PriceFile
 from config.schema import Capability, Config, DeploymentConfig, ModelConfig, ProviderConfig
 from config.schema_base import RouteTimeouts
 from config.schema_policies import TimeoutsConfig
@@ -89,6 +90,7 @@ class Assembler:
         self.retired: list[Transport] = []  # what the Runtime before used and this one does not
         self.has_made_keys: Callable[[], bool] = lambda: False  # whether there are keys beside those of the file
         self.prices_until_s = inf  # Unix seconds at which a price in use changes
+        self.price_files: tuple[PriceFile, ...] = ()  # those in use, in their order
 
     def build(self, config: Config, loaded: Loaded, version: str) -> Runtime:
         """The Runtime for a valid configuration.
@@ -98,11 +100,12 @@ class Assembler:
         problem = open_to_the_world(self._settings, has_keys=bool(config.keys) or self.has_made_keys())
         if problem is not None:
             raise ValueError(problem)
-        known_until_s, self.prices_until_s = self.prices_until_s, inf
+        known = self.prices_until_s, self.price_files
+        self.prices_until_s, self.price_files = inf, loaded.price_files
         try:
             return self._build(config, loaded, version)
         except BaseException:
-            self.prices_until_s = known_until_s  # the Runtime before goes on, and with it its prices
+            self.prices_until_s, self.price_files = known  # the Runtime before goes on, and with it its prices
             raise
 
     def _build(self, config: Config, loaded: Loaded, version: str) -> Runtime:
@@ -192,7 +195,7 @@ class Assembler:
                     row.kind, upstream_model, row.base_url, stated=model.prefill if model is not None else None
                 ),
             ),
-            price=self._price(public, row, upstream_model, override),
+            price=self._price(public, provider, upstream_model, row, override),
             weight=own.weight if own is not None else 1.0,
             quality=model.quality if model is not None else None,
             header=header_text(identity),
@@ -200,10 +203,18 @@ class Assembler:
         )
 
     def _price(
-        self, public: str, row: ProviderConfig, upstream_model: str, override: dict[str, float] | None
+        self, public: str, provider: str, upstream_model: str, row: ProviderConfig, override: dict[str, float] | None
     ) -> Price | None:
         try:
-            price = pricing.resolve(row.kind, upstream_model, now=self._now(), override=override, base_url=row.base_url)
+            price = pricing.resolve(
+                row.kind,
+                upstream_model,
+                now=self._now(),
+                override=override,
+                base_url=row.base_url,
+                provider=provider,
+                files=[file.entries for file in self.price_files],
+            )
         except pricing.PriceError as error:
             raise ValueError(f"the price of model '{public}': {error}") from None
         if price is not None and price.expires_at_s is not None:

@@ -19,6 +19,7 @@ from watchfiles import awatch
 
 from config.diagnostics import Diagnostic
 from config.load import Loaded
+from config.price_files import PriceFile
 from config.schema import Config
 from gateway.assemble import Assembler
 from gateway.runtime import Runtime
@@ -34,11 +35,12 @@ Trigger = Literal["file", "signal", "admin", "prices"]
 
 
 class ConfigurationError(Exception):
-    """The configuration has errors; `diagnostics` holds all of them."""
+    """The configuration has errors; `diagnostics` holds all of them. `price_files` are those that it names, as read."""
 
-    def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
+    def __init__(self, diagnostics: tuple[Diagnostic, ...], price_files: tuple[PriceFile, ...] = ()) -> None:
         super().__init__(f"the configuration has {sum(d.severity == 'error' for d in diagnostics)} errors")
         self.diagnostics = diagnostics
+        self.price_files = price_files
 
 
 @dataclass(slots=True, frozen=True)
@@ -68,7 +70,7 @@ def build_runtime(source: Source, assembler: Assembler, data: bytes | None) -> t
     loaded = source.load(data)
     config: Config | None = loaded.config
     if config is None:
-        raise ConfigurationError(loaded.diagnostics)
+        raise ConfigurationError(loaded.diagnostics, loaded.price_files)
     version = hashlib.sha256(data or b"").hexdigest()[:12]
     return assembler.build(config, loaded, version), loaded.diagnostics
 
@@ -84,6 +86,7 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._last: bytes | None = None
         self._refused: bytes | None = None
+        self._refused_prices: tuple[PriceFile, ...] | None = None
         self._asked_at = -inf
 
     def remember(self, data: bytes | None) -> None:
@@ -116,6 +119,7 @@ class Reloader:
         except ConfigurationError as error:
             first = next(d for d in error.diagnostics if d.severity == "error")
             health.reload_error = f"{first.file}:{first.line}: {first.message}"
+            self._refused_prices = error.price_files
             return ReloadResult("refused", error.diagnostics)
         except (OSError, ValueError) as error:
             health.reload_error = str(error)
@@ -126,6 +130,7 @@ class Reloader:
             health.reload_error = "an internal error, see the log"
             return ReloadResult("refused")
         self._service.use(runtime)
+        self._refused_prices = None
         if trigger in ("signal", "admin"):
             self._assembler.guard.pardon()
         if trigger != "prices":
@@ -135,12 +140,19 @@ class Reloader:
 
     def _is_known(self, trigger: Trigger, data: bytes | None) -> bool:
         """Whether there is nothing new to say about these bytes."""
-        if trigger == "file" and data is not None and data == self._refused:
+        if trigger == "file" and data is not None and data == self._refused and not self._have_prices_changed():
             # The watcher sees the whole folder. The log may be written there, and this would be one more line of it.
             return True
         if data != self._last or self._service.health.reload_error is not None or not self._is_echo(trigger):
             return False
-        return not self._assembler.router_files.have_changed()
+        return not self._assembler.router_files.have_changed() and not self._have_prices_changed()
+
+    def _price_files(self) -> tuple[PriceFile, ...]:
+        """The price files that were looked at last."""
+        return self._assembler.price_files if self._refused_prices is None else self._refused_prices
+
+    def _have_prices_changed(self) -> bool:
+        return any(file.has_changed() for file in self._price_files())
 
     def _is_echo(self, trigger: Trigger) -> bool:
         """Whether an unchanged file needs no look: the watcher sees every touch, and a reload asked of one worker comes
@@ -172,7 +184,7 @@ class Reloader:
         )
 
     async def watch(self) -> None:
-        """Reload whenever the file changes, or a router file that it names. Runs until cancelled.
+        """Reload whenever the file changes, or a router or price file that it names. Runs until cancelled.
 
         Folders are watched, not files: editors replace files, and Kubernetes swaps a symlink beside them.
         """
@@ -190,9 +202,9 @@ class Reloader:
 
     def _folders(self) -> set[Path]:
         """Where something may change. A folder that does not exist cannot be watched."""
-        routers = {file.absolute().parent for file in self._assembler.router_files.paths}
+        files = [*self._assembler.router_files.paths, *(file.path for file in self._price_files())]
         own = set() if self._source.path is None else {self._source.path.absolute().parent}
-        return own | {folder for folder in routers if folder.is_dir()}
+        return own | {folder for file in files if (folder := file.absolute().parent).is_dir()}
 
     async def follow_prices(self) -> None:
         """Build anew whenever a price changes by its list: some depend on the date, some on the hour."""
