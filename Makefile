@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Extra arguments for pytest, as in `make test ARGS='-k reload'`.
 ARGS ?=
 
-.PHONY: install demo serve test check clients lock format bench bench-peers soak clean
+.PHONY: install demo serve test check clients lock format bench bench-peers soak fuzz clean
 
 install: $(INSTALLED)
 
@@ -53,6 +53,11 @@ bench: install
 # A million scenarios on a virtual clock; an hour on two cores. Stops at the first that fails.
 soak: install
 	$(BIN)/python -m tests.simulation --count 1000000 $(ARGS)
+
+# The parsers with many more and other examples than a test run has; some minutes, or what COUNT says.
+COUNT ?= 20000
+fuzz: install
+	FUZZ_EXAMPLES=$(COUNT) $(BIN)/python -m pytest -n 2 tests/fuzz $(ARGS)
 
 # Peers to measure beside us: large downloads, so nothing else asks for them.
 bench-peers:

@@ -11,6 +11,8 @@ _WORDS = re.compile(
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _EPOCH_S = 1e9  # numbers beyond this are moments, not durations
 _LONGEST_S = 7 * 86400.0
+# Searching a text of digits for units takes the square of its length: ninety seconds for 64 KiB.
+_MAX_DURATION_CHARS = 64
 
 
 def retry_after_s(headers: Mapping[str, str], message: str = "") -> float | None:
@@ -37,6 +39,8 @@ def duration_s(text: str) -> float | None:
     plain = _number(text)
     if plain is not None:
         return plain
+    if len(text) > _MAX_DURATION_CHARS:
+        return None
     parts = _DURATION.findall(text)
     return sum(float(number) * _UNITS_S[unit] for number, unit in parts) if parts else None
 
