@@ -157,7 +157,7 @@ def _of_entry(entry: object) -> Iterator[_Problem]:
         yield from _of_own(entry)
         return
     prices = [key for key in entry if key.startswith(_PRICES)]
-    if not prices and _BY_RANGE not in entry and "litellm_provider" not in entry:
+    if not prices and _BY_RANGE not in entry and "litellm_provider" not in entry and "mode" not in entry:
         near = next((key for key in entry if "usd" in key.lower() or "cost" in key.lower()), None)
         if near is not None:
             yield near, f"unknown key '{near}'.", suggestion(near, {*_OWN, *_PRICES})
