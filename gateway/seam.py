@@ -11,7 +11,7 @@ from gateway.attempt_run import Sink
 from gateway.counted import plus
 from policies.outcome import Outcome
 from providers import lenient_json
-from providers.base import Usage
+from providers.base import Cause, ErrorKind, ProviderError, Usage
 from providers.frames import usage_object
 from providers.openai_usage import usage_of
 from providers.sse import events
@@ -23,7 +23,8 @@ _LONGEST_TEXT = 1024 * 1024
 # Members of a chunk that belong to it alone; the others are the same in every chunk of a stream.
 _OF_ONE_CHUNK = frozenset({"choices", "usage", "obfuscation", "p"})
 # Members of a delta that a text may have around it.
-_AROUND_TEXT = frozenset({"role", "content", "reasoning_content", "reasoning", "reasoning_details"})
+_THOUGHTS = frozenset({"reasoning_content", "reasoning", "reasoning_details"})
+_AROUND_TEXT = _THOUGHTS | {"role", "content"}
 # A repeat has to be this long: shorter ones happen in any text.
 _LEAST_REPEAT = 12
 _LONGEST_REPEAT = 400
@@ -155,7 +156,7 @@ class Repeat:
 
 class Continued:
     """A Sink for the stream that goes on with another one. `shared` are the members of the first one's chunks,
-    `usage` is what the first one used.
+    `usage` is what the first one used. `write` raises ProviderError for a stream that does not go on.
     """
 
     def __init__(
@@ -165,6 +166,7 @@ class Continued:
         self._repeat = Repeat(sent)
         self._shared = shared
         self._usage = usage
+        self._has_text = False
         self._always = {"usage": None} if include_usage else {}
 
     def start(self, outcome: Outcome) -> None:
@@ -181,12 +183,17 @@ class Continued:
         if data == _DONE:
             return self._said(self._repeat.flush()) + b"data: [DONE]\n\n"
         chunk = lenient_json.loads(data)
-        if not chunk["choices"]:
+        if not chunk.get("choices"):
             return self._usage_frame(chunk)
         choice = chunk["choices"][0]
-        delta, reason = choice["delta"], choice["finish_reason"]
-        sent = self._said(self._repeat.feed(delta.get("content") or ""))
-        # A model that goes on has thought already; what else it brings comes behind the text.
+        delta, reason = choice.get("delta") or {}, choice.get("finish_reason")
+        text = delta.get("content") or ""
+        if not text and not self._has_text and any(delta.get(name) for name in _THOUGHTS):
+            # It answers anew, or a server takes for thoughts what is the rest of the answer.
+            raise ProviderError(ErrorKind.LOCAL, "The model began to think instead of going on.", cause=Cause.GARBAGE)
+        self._has_text |= bool(text)
+        sent = self._said(self._repeat.feed(text))
+        # What else it brings comes behind the text.
         more = {name: value for name, value in delta.items() if value and name not in _AROUND_TEXT}
         if more or reason is not None:
             sent += self._said(self._repeat.flush()) + self._frame(more, reason)

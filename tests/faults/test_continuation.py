@@ -23,7 +23,8 @@ from tests.faults.setup import (
 
 pytestmark = pytest.mark.e2e
 _PATHS = {"openai": "/v1", "anthropic": "", "gemini": "/v1beta"}
-_FAULTS = {"rst": reset(MID_EVENT), "truncated": fin(MID_EVENT), "stall": stall(MID_EVENT)}
+# A reset may overtake what was sent before it, and then nothing was begun: most tests use an end in good order.
+_CUT = fin(MID_EVENT)
 # Who goes on: kind, path of the address, and a model that is known to take a prefill.
 SECONDS = {
     "mistral": ("mistral", "/v1", "mistral-large-latest"),
@@ -53,7 +54,7 @@ def config(upstream_url, chaos_url):
     routes = {}
     for dialect in DIALECTS:
         for number in range(_LANES):
-            name = f"{dialect}-{number}"
+            name = f"{dialect}-{number:02}"
             models[name] = {"deployments": [{"provider": f"broken-{dialect}", "model": f"cut-{name}"}]}
             for second in [*SECONDS, *UNABLE, "again"]:
                 routes[f"{name}-{second}"] = {"pool": [name, second], "on_stream_cut": "continue"}
@@ -69,9 +70,15 @@ def config(upstream_url, chaos_url):
     }
 
 
-@pytest.fixture
-def gateway(gateways, _upstream_process, chaos, upstream):
+@pytest.fixture(scope="session")
+def _continuing(gateways, _upstream_process, chaos):
     return gateways.get(config(_upstream_process.base_url, chaos.base_url))
+
+
+@pytest.fixture
+def gateway(_continuing, upstream):
+    """One gateway for all: each test has a lane of its own, so that nobody's breaker is anybody else's."""
+    return _continuing
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +91,7 @@ def cut(chaos, _unused):
     """A model of this dialect that no other test uses, spoilt from now on."""
 
     def take(dialect, fault):
-        name = f"{dialect}-{next(_unused[dialect])}"
+        name = f"{dialect}-{next(_unused[dialect]):02}"
         chaos.always(f"cut-{name}", fault)
         return name
 
@@ -104,14 +111,15 @@ def check_whole(gateway: Gateway, answer, text=WHOLE_TEXT):
     assert choices[-1]["finish_reason"] == "stop"
     assert sum("role" in choice["delta"] for choice in choices[1:]) == 0
     line = gateway.wait_log(answer.headers["x-request-id"])
-    assert (line["outcome"], line["continuation"], len(line["attempts"])) == ("ok", "ok", 2)
+    assert (line["outcome"], line.get("continuation")) == ("ok", "ok"), line
+    assert len(line["attempts"]) == 2
     return line
 
 
 @pytest.mark.parametrize("second", SECONDS)
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_each_dialect_is_continued_by_each(gateway, upstream, cut, dialect, second):
-    name = cut(dialect, _FAULTS["rst"])
+    name = cut(dialect, _CUT)
     answer, _ = timed(gateway, f"{name}-{second}", stream=True, stream_options={"include_usage": True})
     line = check_whole(gateway, answer)
     assert line["answered_by"].startswith(f"{second}/")
@@ -123,30 +131,30 @@ def test_each_dialect_is_continued_by_each(gateway, upstream, cut, dialect, seco
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 
 
-@pytest.mark.parametrize("fault", ["truncated", "stall"])
+@pytest.mark.parametrize("fault", [reset(MID_EVENT), stall(MID_EVENT)], ids=["rst", "stall"])
 def test_whatever_the_cause_of_the_break(gateway, cut, fault):
     before = gateway.metric("signalbox_continuations_total", outcome="ok")
-    answer, _ = timed(gateway, f"{cut('openai', _FAULTS[fault])}-mistral", stream=True)
+    answer, _ = timed(gateway, f"{cut('openai', fault)}-mistral", stream=True)
     check_whole(gateway, answer)
     gateway.wait_metric("signalbox_continuations_total", before + 1, outcome="ok")
 
 
 def test_who_begins_again_is_joined_without_a_repeat(gateway, cut):
-    answer, _ = timed(gateway, f"{cut('openai', _FAULTS['rst'])}-again", stream=True)
+    answer, _ = timed(gateway, f"{cut('openai', _CUT)}-again", stream=True)
     check_whole(gateway, answer)
 
 
 def test_text_of_all_sorts(gateway, cut):
     prompt = "né\u2028 世界 a beta \u0085 🙂 ends  "
-    name = cut("openai", reset("世".encode()))
+    name = cut("openai", fin("世".encode()))
     answer = gateway.chat(f"{name}-gemini", prompt, headers=AUTH, stream=True)
     check_whole(gateway, answer, f"You said: {prompt}")
 
 
 @pytest.mark.parametrize("is_well_again", [True, False])
 def test_the_one_whose_stream_broke_may_go_on_itself(gateway, chaos, cut, is_well_again):
-    name = cut("anthropic", HEALTHY if is_well_again else _FAULTS["rst"])
-    chaos.script(f"cut-{name}", _FAULTS["rst"])
+    name = cut("anthropic", HEALTHY if is_well_again else _CUT)
+    chaos.script(f"cut-{name}", _CUT)
     answer, _ = timed(gateway, f"{name}-alone", stream=True)
     assert chaos.hits(f"cut-{name}") == 2
     if is_well_again:
@@ -158,7 +166,7 @@ def test_the_one_whose_stream_broke_may_go_on_itself(gateway, chaos, cut, is_wel
 
 @pytest.mark.parametrize("unable", UNABLE)
 def test_without_anybody_who_can_it_ends_with_an_error(gateway, upstream, cut, unable):
-    name = cut("openai", _FAULTS["rst"])
+    name = cut("openai", _CUT)
     before = gateway.metric("signalbox_continuations_total", outcome="no_candidate")
     answer, _ = timed(gateway, f"{name}-{unable}", stream=True)
     check_interrupted(answer)
@@ -167,21 +175,21 @@ def test_without_anybody_who_can_it_ends_with_an_error(gateway, upstream, cut, u
 
 
 def test_without_the_setting_it_ends_with_an_error(gateway, upstream, cut):
-    answer, _ = timed(gateway, f"{cut('openai', _FAULTS['rst'])}-error", stream=True)
+    answer, _ = timed(gateway, f"{cut('openai', _CUT)}-error", stream=True)
     check_interrupted(answer)
     assert upstream.requests("mistral-large-latest") == []
     assert "continuation" not in gateway.wait_log(answer.headers["x-request-id"])
 
 
 def test_what_is_more_than_text_ends_with_an_error(gateway, cut):
-    answer, _ = timed(gateway, f"{cut('openai', _FAULTS['rst'])}-mistral", stream=True, logprobs=True)
+    answer, _ = timed(gateway, f"{cut('openai', _CUT)}-mistral", stream=True, logprobs=True)
     check_interrupted(answer, TEXT_BEFORE)
     assert gateway.wait_log(answer.headers["x-request-id"])["continuation"] == "unfit"
 
 
 def test_a_deployment_that_breaks_every_stream_opens_its_breaker(gateway, chaos, cut):
     """Its first tokens are no proof of health: what was begun was not brought to an end."""
-    name = cut("gemini", _FAULTS["rst"])
+    name = cut("gemini", _CUT)
     label = f"broken-gemini/cut-{name}"
     for _ in range(30):
         timed(gateway, f"{name}-mistral", stream=True)

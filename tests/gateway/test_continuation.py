@@ -211,13 +211,19 @@ def test_another_one_is_asked_before_whose_stream_broke():
         Answer([b'{"error":{"message":"no prefill"}}', None], status=400),
         Answer([RESET]),
         Answer([None]),
+        Answer([b'data: {"choices":[{"index":0,"delta":{"reasoning_content":"hm"},"finish_reason":null}]}\n\n']),
     ],
-    ids=["500", "400", "reset", "empty"],
+    ids=["500", "400", "reset", "empty", "thinks"],
 )
 def test_a_second_failure_ends_it(second):
     stage, outcome = play([BROKEN, GOES_ON], second, GOES_ON)
     check_error(stage, outcome, "failed")
     assert len(outcome.attempts) == 2, "there is one continuation"
+
+
+def test_an_answer_that_had_nothing_more_to_say():
+    stage, outcome = play(BROKEN, Answer(END))
+    assert (outcome.ending, outcome.continuation, stage.text()) == ("ok", "ok", SENT)
 
 
 def test_a_continuation_that_breaks_ends_it():

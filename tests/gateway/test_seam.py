@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.seam import Continued, KeptText, Repeat
-from providers.base import Usage
+from providers.base import ErrorKind, ProviderError, Usage
 
 SENT = "The gate opens at nine, and the first guests come in through the garden"
 
@@ -117,8 +117,8 @@ def continued(*data, include_usage=False):
 def test_the_second_stream_has_the_identity_of_the_first_and_no_second_role():
     sink = continued(
         chunk({"role": "assistant", "content": ""}),
-        chunk({"reasoning_content": "hm"}),
         chunk({"content": "through the"}) + chunk({"content": " garden door."}),
+        chunk({"reasoning_content": "hm"}),
         chunk({}, "stop"),
         b"data: [DONE]\n\n",
     )
@@ -133,6 +133,13 @@ def test_what_is_held_back_comes_before_the_end():
     for end in (chunk({}, "length"), b"data: [DONE]\n\n", chunk({"tool_calls": [{"index": 0}]})):
         sink = continued(chunk({"content": "through the gar"}), end)
         assert sink.chunks[0]["choices"][0]["delta"] == {"content": "through the gar"}
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_who_thinks_first_does_not_go_on(name):
+    with pytest.raises(ProviderError) as caught:
+        continued(chunk({"role": "assistant", "content": ""}), chunk({name: "The user wants", "content": None}))
+    assert caught.value.kind is ErrorKind.LOCAL
 
 
 def test_usage_is_that_of_both():
