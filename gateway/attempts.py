@@ -97,6 +97,7 @@ class AttemptEngine:
                 return None
             other, ticket = beside
             run = AttemptRun(self._runtime, self._loop, self._clock, other, outcome, sink, limits, ticket, is_last=True)
+            run.record.is_hedge = True
             tickets[run] = ticket
             budget.take()
             hedges.take(name)
@@ -163,6 +164,10 @@ def _note(hedges: Hedges, name: str, outcome: Outcome) -> None:
     taken_s = first.ttft_s
     if taken_s is None and first.is_outrun:
         taken_s = first.ended - first.started  # it would have taken longer
-    costs = [(attempt.cost_nusd or 0, attempt.is_outrun) for attempt in outcome.attempts]
-    extra_nusd = sum(cost for cost, is_outrun in costs if is_outrun)
-    hedges.note(name, taken_s, sum(cost for cost, _ in costs), extra_nusd, is_stream=outcome.request.stream)
+    all_nusd = extra_nusd = 0
+    for attempt in outcome.attempts:
+        cost_nusd = attempt.cost_nusd or 0
+        all_nusd += cost_nusd
+        if attempt.is_outrun or (attempt.is_hedge and attempt is not outcome.answered_by):
+            extra_nusd += cost_nusd
+    hedges.note(name, taken_s, all_nusd, extra_nusd, is_stream=outcome.request.stream)

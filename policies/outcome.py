@@ -30,6 +30,7 @@ class Attempt:
     usage: Usage | None = None
     cost_nusd: int | None = None
     is_complete: bool = False  # the whole answer arrived
+    is_hedge: bool = False  # started beside a slow call, not after a failed one
     is_outrun: bool = False  # given up, because another call of the same request was faster
     dropped: tuple[str, ...] = ()
 

@@ -252,6 +252,10 @@ def _attempt_fields(attempt: Attempt, quotes: bool) -> dict[str, Any]:
         "duration_ms": round((attempt.ended - attempt.started) * 1000, 2),
         "status": attempt.status,
     }
+    if attempt.is_hedge:
+        fields["is_hedge"] = True
+    if attempt.is_outrun:
+        fields["is_outrun"] = True
     if attempt.kind is not None:
         fields |= {"kind": attempt.kind, "cause": attempt.cause}
         if quotes or attempt.cause in _IN_OWN_WORDS:

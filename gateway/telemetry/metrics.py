@@ -92,7 +92,14 @@ class Metrics:
             ("provider", "deployment"),
         )
         self._fallbacks = counter(
-            "signalbox_fallbacks_total", "Requests answered by another candidate than the first.", ("model",)
+            "signalbox_fallbacks_total",
+            "Requests answered by another candidate than the first; hedges are counted apart.",
+            ("model",),
+        )
+        self._hedges = counter(
+            "signalbox_hedges_total",
+            "Second calls beside a slow first one: won where they answered, else lost.",
+            ("outcome",),
         )
         self._stale = counter(
             "signalbox_stale_retries_total", "Calls repeated because a reused connection was dead.", ("provider",)
@@ -191,12 +198,13 @@ class Metrics:
     def _record_trouble(self, outcome: Outcome, model: str) -> None:
         answered_by = outcome.answered_by
         if answered_by is not None:
-            if answered_by.deployment is not outcome.decision.candidates[0]:
+            if answered_by.deployment is not outcome.decision.candidates[0] and not answered_by.is_hedge:
                 self._fallbacks.labels(model).inc()
             if outcome.ending == "interrupted":
                 self._midstream.labels(answered_by.cause).inc()
         if outcome.continuation is not None:
             self._continuations.labels(outcome.continuation).inc()
+        self._record_hedges(outcome)
         if outcome.is_budget_empty:
             self._budget_empty.labels(model).inc()
         if outcome.ending == "client_gone":
@@ -206,6 +214,13 @@ class Metrics:
             for attempt, following in pairwise(outcome.attempts):
                 if attempt.kind is ErrorKind.STALE and following.deployment is attempt.deployment:
                     self._stale.labels(attempt.deployment.provider).inc()
+
+    def _record_hedges(self, outcome: Outcome) -> None:
+        for attempt in outcome.attempts:
+            if attempt.is_hedge:
+                # A stream that won may break after that, and another call go on with it.
+                is_winner = attempt is outcome.answered_by or (outcome.request.stream and attempt.ttft_s is not None)
+                self._hedges.labels("won" if is_winner else "lost").inc()
 
 
 class _RequestSeries:

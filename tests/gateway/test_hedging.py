@@ -1,6 +1,7 @@
 """A second call beside a slow first one: when it starts, who wins, what it costs, and that nothing is left behind."""
 
 import asyncio
+import json
 from random import Random
 
 import pytest
@@ -44,6 +45,10 @@ async def one(scene, *, is_stream=False, body=None):
     return await scene.pipeline.run(request, CALLER, scene.sink, scene.clock())
 
 
+def logged_attempts(scene):
+    return json.loads(scene.log.lines[-1])["attempts"]
+
+
 @pytest.mark.parametrize("answer", [whole, stream])
 def test_the_faster_one_answers_and_the_other_is_given_up_and_billed(answer):
     async def work():
@@ -65,6 +70,10 @@ def test_the_faster_one_answers_and_the_other_is_given_up_and_billed(answer):
             assert outcome.reply.body == b"fast"
         assert outcome.overhead_s == pytest.approx(0, abs=0.01)
         assert scene.value("signalbox_attempts_total", provider="a", outcome="outrun") == 1
+        assert scene.value("signalbox_hedges_total", outcome="won") == 1
+        assert scene.value("signalbox_fallbacks_total") == 0, "nobody failed"
+        marks = [(logged.get("is_hedge"), logged.get("is_outrun")) for logged in logged_attempts(scene)]
+        assert marks == [(None, True), (True, None)]
         assert all(transport.running == 0 for transport in scene.transports.values())
 
     run_virtual(work())
@@ -77,6 +86,8 @@ def test_the_first_one_may_still_win(answer):
         outcome = await one(scene, is_stream=answer is stream)
         assert outcome.answered_by is outcome.attempts[0]
         assert outcome.attempts[1].is_outrun
+        assert scene.value("signalbox_hedges_total", outcome="lost") == 1
+        assert scene.value("signalbox_hedges_total", outcome="won") == 0
         assert outcome.finish_reason == "stop"
         assert outcome.duration_s < 3
 
@@ -139,6 +150,7 @@ def test_both_fail_and_somebody_is_asked_again():
         outcome = await one(scene)
         assert outcome.ending == "ok"
         assert len(outcome.attempts) == 3
+        assert scene.value("signalbox_hedges_total", outcome="lost") == 1
         assert [attempt.kind for attempt in outcome.attempts[:2]] == [ErrorKind.BROKEN] * 2
 
     run_virtual(work())
@@ -202,6 +214,21 @@ def test_a_stream_that_breaks_after_winning_ends_with_an_error_event():
         outcome = await one(scene, is_stream=True)
         assert outcome.ending == "interrupted"
         assert b"stream_interrupted" in scene.sink.data
+        assert scene.value("signalbox_hedges_total", outcome="won") == 1
+
+    run_virtual(work())
+
+
+def test_a_second_call_that_nobody_waited_for_was_extra_spend():
+    async def work():
+        scene = await warmed([whole(9)], [whole(9)])
+        task = asyncio.ensure_future(one(scene))
+        await asyncio.sleep(3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        spent = scene.runtime.hedges._books["m"].spent
+        assert spent._slots[-1][2] > 0
 
     run_virtual(work())
 

@@ -181,7 +181,7 @@ def _of_outcome(played: Played, client: Client, outcome: Outcome, lines: list[Li
         yield f"{len(lines)} calls came to providers, {len(attempts)} were recorded"
     for index, attempt in enumerate(attempts):
         beside = [before for before in attempts[:index] if before.ended > attempt.started]
-        if len(beside) > 1 or (beside and scenario.hedged_after_s is None):
+        if len(beside) > 1 or (beside and not attempt.is_hedge):
             yield f"{len(beside) + 1} calls ran at once"
     answered_by = outcome.answered_by
     if answered_by is not None:
