@@ -1,6 +1,6 @@
 """What this version reads and checks but does not act on yet. A feature that arrives deletes its line here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from config.findings import Finding, Path, dotted
@@ -16,8 +16,6 @@ _SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = (
             or config.policies.cache.serve_stale_on_error
         ),
     ),
-    (("budgets",), lambda config: bool(config.budgets)),
-    (("limits",), lambda config: bool(config.limits)),
 )
 
 
@@ -31,21 +29,11 @@ class Inactive:
 
 def inactive_sections(config: Config) -> list[Inactive]:
     """Every part of this configuration that is loaded but not active yet, in the order of the file's sections."""
-    found = [
+    return [
         Inactive(path, f"'{dotted(path)}' is loaded, but not active yet.")
         for path, is_used in _SECTIONS
         if is_used(config)
     ]
-    found += [Inactive(path, f"'{dotted(path)}' is loaded, but not active yet.") for path in _inactive_keys(config)]
-    return found
-
-
-def _inactive_keys(config: Config) -> Iterator[Path]:
-    """Single keys that are given somewhere and have no effect."""
-    for index, virtual_key in enumerate(config.keys):
-        for key in ("budget", "limits"):
-            if getattr(virtual_key, key) is not None:
-                yield ("keys", index, key)
 
 
 def check_inactive(config: Config) -> list[Finding]:

@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     state_dir: Path | None = Field(
         default=None, description="Folder for state that survives a restart; none is kept where unset."
     )
+    replicas: int = Field(
+        default=1, ge=1, le=10_000, description="Gateways that share one Redis: while it is away each admits its share."
+    )
     redis_url: SecretStr | None = Field(
         default=None, description="Redis through which replicas share state, as `redis://host:6379/0`."
     )

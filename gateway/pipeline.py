@@ -16,6 +16,8 @@ from gateway.continuation import Continuer
 from gateway.counted import plus
 from gateway.explain import header_value
 from gateway.mirror import Mirrors
+from gateway.money.desk import Desk
+from gateway.money.tab import Tab
 from gateway.runtime import Caller, Runtime
 from gateway.telemetry.recorder import Recorder
 from gateway.wire import answers
@@ -42,8 +44,10 @@ class Pipeline:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         mirrors: Mirrors | None = None,
+        desk: Desk | None = None,
     ) -> None:
         self.runtime = runtime
+        self._desk = desk
         self._wall_clock = wall_clock
         self._mirrors = mirrors
         self._recorder = recorder
@@ -66,13 +70,21 @@ class Pipeline:
         The Outcome carries a reply or a refusal; a stream went to `sink` meanwhile. Raises RefusedError where the
         request never reached routing, CancelledError when the client left (recorded all the same).
         """
-        runtime = self.runtime
+        runtime, desk = self.runtime, self._desk
         ask = ask_of(request, caller, headers, self._wall_clock())
-        decision = decide(runtime, request, ask, caller)
-        outcome = Outcome(request, caller.name, started, decision)
+        decision = decide(
+            runtime, request, ask, caller if desk is None or not desk.soft.reached else desk.moved(caller, ask)
+        )
+        tab, lines = None, b""
+        if desk is not None and (caller.scopes or runtime.scopes.has_more):
+            scopes = desk.scopes_of(runtime, caller, ask, decision)
+            if scopes:
+                tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, headers)
+        outcome = Outcome(request, caller.name, started, decision, head_lines=lines)
         if headers.get(_EXPLAIN) == b"1":
             outcome.explanation = header_value(runtime.router, ask, decision)
         limits = self._limits(decision, started, timeout_s)
+        limits.tab = tab
         limits.require_parameters = ask.preferences.require_parameters
         if runtime.detours and decision.route is not None:
             limits.detour = partial(detour, runtime, ask, decision)
@@ -93,7 +105,7 @@ class Pipeline:
             outcome.ending = "internal_error"
             raise
         finally:
-            self._settle(outcome, ask)
+            self._settle(outcome, ask, caller, tab)
         return outcome
 
     def _fail(self, outcome: Outcome, error: ProviderError) -> None:
@@ -123,7 +135,7 @@ class Pipeline:
         retry = runtime.retries[route if route is not None else decision.asked]
         return Limits(total_at, total_s, retry.rules.max_attempts, retry=retry, is_shortened=is_shortened)
 
-    def _settle(self, outcome: Outcome, ask: Ask) -> None:
+    def _settle(self, outcome: Outcome, ask: Ask, caller: Caller, tab: Tab | None) -> None:
         """Close the books: synchronous, so that a cancellation cannot come between the facts and their record."""
         outcome.close(self._clock())
         told_by = outcome.answered_by or (outcome.attempts[-1] if outcome.attempts else None)
@@ -134,6 +146,8 @@ class Pipeline:
         for attempt in outcome.attempts:
             if attempt.cost_nusd is not None:
                 outcome.cost_nusd = (outcome.cost_nusd or 0) + attempt.cost_nusd
+        if self._desk is not None and (tab is not None or self._desk.keeps_ledger):
+            self._desk.settle(outcome, tab, caller, ask)
         remember(self.runtime.router.world, ask, outcome)
         self._recorder.record(outcome)
         if outcome.decision.mirror is not None and self._mirrors is not None:

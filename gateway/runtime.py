@@ -32,8 +32,8 @@ class Upstream:
 class Caller:
     """Who sends a request. `models` are the names it may ask for, `candidates` the models that routes may choose for
     it; None where all are allowed. `is_priority`: some places are kept for it when there is too much load. `tags` are
-    those of the key and its teams. `scopes` are its budgets and limits. `default_model` is asked for by requests that name none. From `expires_s` (Unix
-    seconds) on the secret is refused.
+    those of the key and its teams, `scopes` its budgets and limits. `default_model` is asked for by requests that name
+    none. From `expires_s` (Unix seconds) on the secret is refused.
     """
 
     name: str

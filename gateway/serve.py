@@ -26,11 +26,15 @@ from gateway.keys.directory import KeyDirectory
 from gateway.keys.stores import open_store
 from gateway.memory import PressureWatch, container_share
 from gateway.mirror import Mirrors
+from gateway.money.desk import Desk
+from gateway.money.opening import open_books, open_desk
+from gateway.money.soft import SoftLimits
+from gateway.money.till import LEASE_S
 from gateway.pipeline import Pipeline
 from gateway.reload import SUPERVISOR_PID, Reloader, Source, build_runtime
 from gateway.server import Server, build_server
 from gateway.service import Service
-from gateway.supervisor import metrics_renderer
+from gateway.supervisor import METRICS_DIR, metrics_renderer
 from gateway.telemetry.logs import BatchWriter, Logger, standard_stream
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.recorder import Recorder
@@ -73,6 +77,9 @@ async def _serve(process: Process) -> None:
     runtime, _ = build_runtime(process.source, assembler, data)
     background = Background(recorder)
     mirrors = Mirrors(recorder, loop, time.monotonic, background.start)
+    shared = process.environ.get(METRICS_DIR)
+    books = await open_books(settings, Path(shared) if shared is not None else None)
+    desk = open_desk(books, loop, SoftLimits(time.time, background.start, logger))
     service = Service(
         settings=settings,
         recorder=recorder,
@@ -81,8 +88,10 @@ async def _serve(process: Process) -> None:
         wall_clock=time.time,
         new_request_id=_request_ids(random.SystemRandom()),
         render_metrics=metrics_renderer(),
-        pipeline=Pipeline(keys.on(runtime), recorder, loop, time.monotonic, time.time, mirrors),
+        pipeline=Pipeline(keys.on(runtime), recorder, loop, time.monotonic, time.time, mirrors, desk),
         mirrors=mirrors,
+        desk=desk,
+        books=books,
         keys=keys,
     )
     for problem in assembler.router_files.problems():
@@ -97,6 +106,7 @@ async def _serve(process: Process) -> None:
     background.start(reloader.follow_prices(), "price changes")
     background.start(keys.follow(), "keys")
     background.start(_share_metrics(service), "metrics")
+    background.start(_renew_holds(desk), "leases")
     background.start(_pressure_watch(service, server).run(), "pressure watch")
     supervisor = process.environ.get(SUPERVISOR_PID)
     if supervisor is not None:
@@ -110,6 +120,7 @@ async def _serve(process: Process) -> None:
     finally:
         await background.stop()
         await keys.store.close()
+        await books.close()
         recorder.metrics.flush()
         recorder.logger.info("stopped")
         writer.close()
@@ -185,6 +196,13 @@ def _pressure_watch(service: Service, server: Server) -> PressureWatch:
     share = container_share(service.settings.workers)
     metrics = service.recorder.metrics.admission
     return PressureWatch(service.gate, server.server_state, metrics, service.pressure, container_bytes=share)
+
+
+async def _renew_holds(desk: Desk) -> None:
+    """Requests that take long keep what they hold."""
+    while True:
+        await asyncio.sleep(LEASE_S / 8)
+        desk.till.renew()
 
 
 async def _share_metrics(service: Service) -> None:

@@ -9,6 +9,8 @@ from gateway.admission import Gate
 from gateway.keys.directory import KeyDirectory
 from gateway.memory import Pressure
 from gateway.mirror import Mirrors
+from gateway.money.desk import Desk
+from gateway.money.opening import Books
 from gateway.pipeline import Pipeline
 from gateway.runtime import Runtime
 from gateway.telemetry.recorder import Recorder
@@ -40,6 +42,8 @@ class Service:
     health: Health = field(default_factory=Health)
     in_flight: int = 0
     mirrors: Mirrors | None = None
+    desk: Desk | None = None
+    books: Books | None = None
     keys: KeyDirectory = field(default_factory=KeyDirectory)
     gate: Gate = field(init=False)
     pressure: Pressure = field(default_factory=Pressure)
@@ -62,5 +66,7 @@ class Service:
         self._swap(self.keys.on(self.runtime))
 
     def _swap(self, runtime: Runtime) -> None:
-        self.pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock, self.wall_clock, self.mirrors)
+        self.pipeline = Pipeline(
+            runtime, self.recorder, self.loop, self.clock, self.wall_clock, self.mirrors, self.desk
+        )
         self.gate.use(runtime.overload)

@@ -71,6 +71,7 @@ class Outcome:
     continuation: Continuation | None = None  # None: the stream did not break, or ends with an error anyway
     joined: Attempt | None = None  # the call that broke, where `answered_by` went on with its answer
     explanation: bytes = b""  # of the decision, as header text; only for a caller that wants it
+    head_lines: bytes = b""  # finished header lines about budgets and limits
 
     duration_s: float = 0.0
     overhead_s: float = 0.0  # what the gateway itself added: the total minus `upstream_s` and `paused_s`

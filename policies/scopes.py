@@ -45,7 +45,7 @@ class Scope:
 
 
 class ScopeBook:
-    """The scopes of everything in one configuration."""
+    """The scopes of everything in one configuration. `has_more`: there are some beside those of keys."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -55,7 +55,7 @@ class ScopeBook:
         for name, budget in config.budgets.items():
             for tag in budget.tags or ():
                 self._of_tags[tag] = (*self._of_tags.get(tag, ()), *self._chain(name, None))
-        self._has_more = any((*self._of_models.values(), *self._of_routes.values(), *self._of_tags.values()))
+        self.has_more = any((*self._of_models.values(), *self._of_routes.values(), *self._of_tags.values()))
 
     def of_key(self, key: KeyConfig) -> tuple[Scope, ...]:
         """What holds for every request of a key."""
@@ -87,7 +87,7 @@ class ScopeBook:
         self, of_key: tuple[Scope, ...], asked: Collection[str], models: Iterable[str], tags: Collection[str]
     ) -> tuple[Scope, ...]:
         """All scopes of a request, each once: `of_key`, of the routes it asks for, its candidates' models, its tags."""
-        if not self._has_more:
+        if not self.has_more:
             return of_key
         found = list(of_key)
         for name in asked:

@@ -1,6 +1,6 @@
 """What one request holds of its budgets and limits, from the first look to the settlement."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.money.worst_case import WorstCase
 from policies.ledger import Entry, Purpose
@@ -105,7 +105,7 @@ def _used(scope: Scope, outcome: Outcome) -> int:
     return total
 
 
-def entries_of(outcome: Outcome, *, at_s: float, team: str | None, tags: Sequence[str], prefix: str) -> list[Entry]:
+def entries_of(outcome: Outcome, *, at_s: float, team: str | None, tags: Iterable[str], prefix: str) -> list[Entry]:
     """The lines of the ledger for the calls of one request: those that the provider may charge for.
 
     `at_s` is Unix time at the end; `prefix` makes the ids unique, whatever request ids clients choose.

@@ -32,7 +32,7 @@ class Till:
         self.open_tabs: dict[str, float] = {}  # holds that are not settled, with the loop time of their last renewal
         self._loop = loop
         self._now = now
-        self._new_id = new_id
+        self.new_id = new_id
 
     async def take(
         self, runtime: Runtime, scopes: Sequence[Scope], request: Request, ask: Ask, decision: Decision
@@ -44,16 +44,17 @@ class Till:
         """
         kinds = {one.provider: runtime.upstreams[one.provider].provider.kind for one in decision.candidates}
         worst = WorstCase(request, ask)
-        tab = Tab(self._new_id(), scopes, worst, self.store, kinds)
+        tab = Tab(self.new_id(), scopes, worst, self.store, kinds)
         effort = _Effort(tab, request, decision, kinds)
         budget = next((scope for scope in scopes if scope.is_budget), None)
         if budget is not None:
             effort.drop_unpriced(budget)
             effort.drop_too_expensive()
         deadline = self._loop.time() + max(scope.wait_s for scope in scopes)
-        await self.turns.after_those_who_wait([scope.meter.id for scope in scopes if scope.wait_s], deadline)
+        waited_for = await self.turns.after_those_who_wait(
+            [scope.meter.id for scope in scopes if scope.wait_s], deadline
+        )
         self.open_tabs[tab.id] = self._loop.time()
-        waited_for: set[str] = set()
         try:
             while True:
                 verdict = await self._hold(tab, effort)

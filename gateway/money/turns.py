@@ -22,13 +22,17 @@ class Turns:
         """Whether any queue has somebody in it."""
         return bool(self._queues)
 
-    async def after_those_who_wait(self, meter_ids: Sequence[str], deadline: float) -> None:
-        """Let those go first who came earlier and wait for one of these meters; until `deadline` (loop time)."""
-        if not self._queues:
-            return
-        for meter_id in meter_ids:
-            while meter_id in self._queues and self._loop.time() < deadline:
+    async def after_those_who_wait(self, meter_ids: Sequence[str], deadline: float) -> set[str]:
+        """Let those go first who came earlier and wait for one of these meters; until `deadline` (loop time).
+
+        Returns the meters of whose queues this request is the first now.
+        """
+        first_of: set[str] = set()
+        for meter_id in meter_ids if self._queues else ():
+            if meter_id in self._queues:
                 await self._queued(meter_id, 0.0, deadline, is_first=False)
+                first_of.add(meter_id)
+        return first_of
 
     async def wait(self, scope: Scope, denied: Denied, deadline: float, *, is_first: bool) -> bool:
         """Wait until it is worth asking again; False where that is not before `deadline` (loop time).

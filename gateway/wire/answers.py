@@ -64,6 +64,8 @@ def answer_head(outcome: Outcome, now: float, length: int | None) -> bytes:
         lines = lines.replace(_BYPASS, b"x-signalbox-cache: stale")
     if outcome.explanation:
         lines += b"x-signalbox-explanation: %b\r\n" % outcome.explanation
+    if outcome.head_lines:
+        lines += outcome.head_lines
     if length is not None:
         lines += b"content-length: %d\r\n" % length
     return lines

@@ -35,9 +35,7 @@ def budget_exhausted(scope: Scope, denied: Denied, now_s: float) -> RefusedError
         hint = "It does not start again by itself; tell the operator of this gateway."
     else:
         at = datetime.fromtimestamp(denied.reset_s, UTC)
-        hint = (
-            f"It starts again at {at:%Y-%m-%dT%H:%M:%SZ}; a shorter answer (max_tokens) or a cheaper model may fit."
-        )
+        hint = f"It starts again at {at:%Y-%m-%dT%H:%M:%SZ}; a shorter answer (max_tokens) or a cheaper model may fit."
         headers.append((b"retry-after", b"%d" % max(1, ceil(denied.reset_s - now_s))))
     message = f"The budget '{name}' does not pay for this request: {parts}. {hint}"
     error = error_object(message, "insufficient_quota", None, "insufficient_quota")

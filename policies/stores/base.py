@@ -30,8 +30,8 @@ class Unit(StrEnum):
 class Meter:
     """One limit. `id` is stable across reloads and restarts: what was used belongs to it, whatever its limit is now.
 
-    `carry_max` is how much of what the window before left over is added to the limit (calendar windows only). `on_error`:
-    what happens while a shared store cannot be asked: nothing is admitted, or each process counts for itself.
+    `carry_max` is how much of what the window before left over is added to the limit (calendar windows only).
+    `on_error`: what happens while a shared store cannot be asked: nothing is admitted, or each process counts alone.
     """
 
     id: str

@@ -1,0 +1,92 @@
+"""Money and rates of requests as the pipeline sees them: open a tab before the first call, settle it after the last."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from gateway.money import headers as head
+from gateway.money.soft import SoftLimits
+from gateway.money.tab import Tab, entries_of
+from gateway.money.till import Till
+from gateway.runtime import Caller, Runtime
+from policies.ledger import Entry
+from policies.outcome import Outcome
+from policies.scopes import Scope
+from policies.stores.base import Settlement
+from providers.base import Request
+from routing.ask import Ask
+from routing.decision import Decision
+
+
+class Desk:
+    """One per process. `now` gives Unix seconds. `keeps_ledger`: whether calls that no budget pays for are written down
+    as well; `add` takes the entries where the store writes none itself.
+    """
+
+    def __init__(
+        self,
+        till: Till,
+        soft: SoftLimits,
+        now: Callable[[], float],
+        *,
+        keeps_ledger: bool,
+        add: Callable[[Sequence[Entry]], None] | None = None,
+    ) -> None:
+        self.till = till
+        self.soft = soft
+        self.keeps_ledger = keeps_ledger
+        self._now = now
+        self._add = add
+
+    def moved(self, caller: Caller, ask: Ask) -> Caller:
+        """Ask for another name where a budget beyond its soft limit says so. Returns who may then use that name.
+
+        The operator chose it, so the key need not allow it; what was asked for has to be allowed all the same.
+        """
+        name = self.soft.moved(caller.scopes, ask.name)
+        if name == ask.name or not caller.may_use(ask.name):
+            return caller
+        ask.name = name
+        return replace(caller, models=None)
+
+    def scopes_of(self, runtime: Runtime, caller: Caller, ask: Ask, decision: Decision) -> tuple[Scope, ...]:
+        """Every budget and limit of a request."""
+        return runtime.scopes.of_request(
+            caller.scopes,
+            [decision.asked, decision.route] if decision.route is not None else [],
+            [one.model for one in decision.candidates],
+            ask.tags(),
+        )
+
+    async def open(
+        self,
+        runtime: Runtime,
+        scopes: Sequence[Scope],
+        request: Request,
+        ask: Ask,
+        decision: Decision,
+        headers: Mapping[bytes, bytes],
+    ) -> tuple[Tab, Decision, bytes]:
+        """Hold what the request may use. Returns the decision without candidates that are too dear, and header lines.
+
+        Raises RefusedError.
+        """
+        tab, decision = await self.till.take(runtime, scopes, request, ask, decision)
+        lines = self.soft.look(tab) + head.rate_lines(tab) + head.shortened_lines(tab)
+        if headers.get(head.BUDGET_HEADER) == b"1":
+            lines += head.budget_lines(tab, self._now())
+        return tab, decision, lines
+
+    def settle(self, outcome: Outcome, tab: Tab | None, caller: Caller, ask: Ask) -> None:
+        """Charge what was used, and write the ledger. Synchronous: no cancellation comes between."""
+        entries: list[Entry] = []
+        if outcome.attempts:
+            prefix = self.till.new_id() if tab is None else tab.id
+            at_s = self._now()
+            entries = entries_of(outcome, at_s=at_s, team=caller.team, tags=ask.tags(), prefix=prefix)
+        if self._add is not None:
+            self._add(entries)
+        if tab is not None:
+            self.till.close(tab)
+            tab.settle(outcome, entries)
+        elif entries:
+            self.till.store.settle(Settlement(entries[0].id, (), entries))

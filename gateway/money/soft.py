@@ -1,0 +1,101 @@
+"""What happens before a budget is used up: a header, another route for the caller, a message to the operator."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from math import inf
+from typing import Any
+
+from gateway.money.tab import Tab
+from gateway.telemetry.logs import Logger
+from policies.scopes import Scope
+from policies.windows import CalendarWindow
+
+_WEBHOOK_S = 5.0
+
+
+class SoftLimits:
+    """Which budgets are beyond their `soft_ratio`, as far as this process saw; holds count as spent.
+
+    `now` gives Unix seconds, `start` runs work beside the requests. A budget is looked at whenever it pays for
+    something, so what other processes spent is known with the next request here.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        start: Callable[[Coroutine[Any, Any, object], str], None],
+        logger: Logger,
+    ) -> None:
+        self._now = now
+        self._start = start
+        self._logger = logger
+        self.reached: dict[str, tuple[float, float]] = {}  # meter: share that is used, when its window ends
+        self._told: dict[str, float] = {}  # meter: the window (its end) for which the webhook was called
+
+    def moved(self, scopes: Sequence[Scope], name: str) -> str:
+        """The name to decide for, where a budget of the caller sends requests for `name` elsewhere."""
+        if self.reached:
+            for scope in scopes:
+                action = scope.on_soft
+                if action is not None and action.to is not None and action.route == name and self._is_reached(scope):
+                    return action.to
+        return name
+
+    def look(self, tab: Tab) -> bytes:
+        """Note how much is left after a hold. Returns header lines for the caller: empty where nothing is near."""
+        lines = b""
+        for scope, left in zip(tab.scopes, tab.left, strict=False):
+            if not scope.is_budget:
+                continue
+            meter_id, limit = scope.meter.id, scope.meter.limit
+            used = 1.0 if limit <= 0 else 1.0 - left / limit
+            if used < scope.soft_ratio:
+                self.reached.pop(meter_id, None)
+                continue
+            window = scope.meter.window
+            end_s = window.period(self._now()).end_s if isinstance(window, CalendarWindow) else inf
+            self.reached[meter_id] = (used, end_s)
+            lines += b"x-signalbox-budget-warning: %b;used=%.3f\r\n" % (_header_name(scope), min(used, 1.0))
+            self._tell_operator(scope, used, end_s)
+        return lines
+
+    def _is_reached(self, scope: Scope) -> bool:
+        reached = self.reached.get(scope.meter.id)
+        if reached is None:
+            return False
+        if self._now() >= reached[1]:
+            del self.reached[scope.meter.id]  # another window
+            return False
+        return True
+
+    def _tell_operator(self, scope: Scope, used: float, end_s: float) -> None:
+        action = scope.on_soft
+        if action is None or action.webhook is None or self._told.get(scope.meter.id) == end_s:
+            return
+        self._told[scope.meter.id] = end_s
+        message = {
+            "event": "budget_soft_limit",
+            "budget": scope.name,
+            "meter": scope.meter.id,
+            "limit_usd": scope.meter.limit / 1e9,
+            "used_ratio": round(used, 4),
+            "soft_ratio": scope.soft_ratio,
+            "window_ends": None if end_s == inf else end_s,
+        }
+        self._start(self._post(action.webhook, message), "budget webhook")
+
+    async def _post(self, url: str, message: dict[str, object]) -> None:
+        """Once: an operator who missed it sees the header, the metric and the log line."""
+        import httpx2  # noqa: PLC0415 - only where a webhook is configured
+
+        self._logger.warning("budget beyond its soft limit", budget=message["budget"], used=message["used_ratio"])
+        try:
+            async with httpx2.AsyncClient(timeout=_WEBHOOK_S, trust_env=False, follow_redirects=False) as client:
+                answer = await client.post(url, json=message)
+            if answer.status_code >= 300:
+                self._logger.warning("webhook refused", budget=message["budget"], status=answer.status_code)
+        except (httpx2.HTTPError, OSError) as error:
+            self._logger.warning("webhook failed", budget=message["budget"], error=type(error).__name__)
+
+
+def _header_name(scope: Scope) -> bytes:
+    return "".join(c if "!" <= c <= "~" and c not in ';,"' else "?" for c in scope.name).encode()
