@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Extra arguments for pytest, as in `make test ARGS='-k reload'`.
 ARGS ?=
 
-.PHONY: install demo serve test check clients lock format bench bench-peers soak fuzz clean
+.PHONY: install demo serve test check clients lock format bench bench-peers soak fuzz sbom clean
 
 install: $(INSTALLED)
 
@@ -58,6 +58,12 @@ soak: install
 COUNT ?= 20000
 fuzz: install
 	FUZZ_EXAMPLES=$(COUNT) $(BIN)/python -m pytest -n 2 tests/fuzz $(ARGS)
+
+# What the gateway runs with, as CycloneDX.
+sbom: install
+	@mkdir -p dist
+	@$(BIN)/python .ci/sbom.py >dist/signalbox.cdx.json
+	@echo dist/signalbox.cdx.json
 
 # Peers to measure beside us: large downloads, so nothing else asks for them.
 bench-peers:
