@@ -112,6 +112,16 @@ class RedisStore:
         await self._queue.start()
 
     @property
+    def is_up(self) -> bool:
+        """Whether Redis answered last."""
+        return self.link.state is LinkState.OK
+
+    @property
+    def unreported(self) -> int:
+        """How many charges Redis does not have yet."""
+        return self._queue.charges
+
+    @property
     def status(self) -> StoreStatus:
         """Whether Redis answers, and what it still has to be told."""
         link = self.link
@@ -180,11 +190,13 @@ class RedisStore:
         is_final = int(held.is_doubtful)
         self._queue.tell_for_good(["settle", settlement.id, held.began, is_final, amounts, held.at_s, held.rows])
 
-    def charge(self, charge_id: str, lines: Sequence[Line], at_s: float) -> None:
-        """Add what was used at `at_s` (Unix seconds) without a hold here: once per id, and the id is that of no hold."""
+    def charge(self, charge_id: str, lines: Sequence[Line], at_s: float, entries: Sequence[Entry] = ()) -> None:
+        """Add what was used without a hold, at `at_s` (Unix seconds): once per id, and the id is that of no hold."""
+        if self._ledger is not None and entries:
+            self._ledger(entries)
         rows = [codec.line(meter, 0, self._periods) for meter, _ in lines]
         amounts = [min(line.amount, codec.MOST) for line in lines]
-        self._queue.tell_for_good(["settle", charge_id, _ELSEWHERE, 0, amounts, at_s, rows])
+        self._queue.charge(["settle", charge_id, _ELSEWHERE, 0, amounts, at_s, rows])
 
     def renew(self, hold_ids: Sequence[str], lease_s: float) -> None:
         if hold_ids:

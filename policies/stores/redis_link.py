@@ -25,18 +25,8 @@ from policies.stores.base import StoreError
 
 _FAILURES_TO_SKIP = 3
 _SKIP_S = (0.5, 2.0)
-# What is wrong with the server, and not with what it was asked.
-_SERVER_TROUBLE = (
-    "LOADING",
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "OOM",
-    "BUSY",
-    "TRYAGAIN",
-    "MISCONF",
-    "NOREPLICAS",
-)
+# What is wrong with the server, and not with what it was asked. Redis 6 wraps some of these in an error of the script.
+_SERVER_TROUBLE = ("-OOM", "-READONLY", "-MISCONF", "BUSY ", "MISCONF ", "NOREPLICAS ", "UNKILLABLE ")
 
 
 class LinkState(StrEnum):
@@ -158,7 +148,7 @@ class RedisLink:
 
     def _failed(self, error: Exception) -> LinkError:
         message = f"{type(error).__name__}: {error}" if str(error) else f"no answer within {self._timeout_s:g} s"
-        if isinstance(error, ResponseError) and not str(error).startswith(_SERVER_TROUBLE):
+        if type(error) is ResponseError and not any(trouble in message for trouble in _SERVER_TROUBLE):
             return LinkError(f"Redis refuses a request: {message}", may_have_run=False, is_refused=True)
         self.failures += 1
         now = self._clock()
@@ -186,9 +176,10 @@ class RedisLink:
     async def _run(self, script: Script, key: str, body: bytes) -> list[Any]:
         async with self._connection() as connection:
             try:
-                return await self._exchange(connection, "EVALSHA", script.sha, 1, key, body)
+                answer: list[Any] = await self._exchange(connection, "EVALSHA", script.sha, 1, key, body)
             except NoScriptError:
-                return await self._exchange(connection, "EVAL", script.text, 1, key, body)
+                answer = await self._exchange(connection, "EVAL", script.text, 1, key, body)
+            return answer
 
     async def _exchange(self, connection: AbstractConnection, *command: str | bytes | int) -> Any:
         self.round_trips += 1

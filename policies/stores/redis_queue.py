@@ -40,9 +40,15 @@ class RedisQueue:
         self._heard = heard
         self._ops: deque[tuple[int, list[Any]]] = deque()  # number in the journal (0: not there), operation
         self._releases: dict[str, list[Any]] = {}  # those that wait, by hold
+        self._charges: set[str] = set()
         self._sender: asyncio.Task[None] | None = None
         self._syncer: asyncio.Task[None] | None = None
         self._at_once = _AT_ONCE
+
+    @property
+    def charges(self) -> int:
+        """Charges that Redis does not have yet."""
+        return len(self._charges)
 
     @property
     def waiting(self) -> int:
@@ -58,7 +64,7 @@ class RedisQueue:
         self._journal.adopt()
         self._syncer = asyncio.get_running_loop().create_task(self._sync())
         if self._ops:
-            await self._wait(_START_S)
+            await asyncio.wait({self._sending()}, timeout=_START_S)
 
     def tell(self, op: list[Any], number: int = 0) -> None:
         """Send this soon."""
@@ -66,12 +72,16 @@ class RedisQueue:
             self.dropped += 1
             return
         self._ops.append((number, op))
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.get_running_loop().create_task(self._send())
+        self._sending()
 
     def tell_for_good(self, op: list[Any]) -> None:
         """Send this soon, or after a crash."""
         self.tell(op, self._journal.append({"op": op}) if self._journal is not None else 0)
+
+    def charge(self, op: list[Any]) -> None:
+        """Like `tell_for_good`, and counted in `charges` until Redis has it."""
+        self._charges.add(op[1])
+        self.tell_for_good(op)
 
     def release(self, hold_id: str) -> None:
         """Free a hold that may or may not be there, and keep it from being taken later."""
@@ -86,13 +96,13 @@ class RedisQueue:
 
     async def told(self) -> None:
         """Wait until Redis has everything."""
-        while self._ops and self._sender is not None:
-            await asyncio.wait({self._sender})
+        while self._ops:
+            await asyncio.wait({self._sending()})
 
     async def close(self) -> None:
         """Hand over what waits, for a second at most."""
         if self._ops:
-            await self._wait(_CLOSE_S)
+            await asyncio.wait({self._sending()}, timeout=_CLOSE_S)
         for task in (self._sender, self._syncer):
             if task is not None:
                 task.cancel()
@@ -100,9 +110,10 @@ class RedisQueue:
         if self._journal is not None:
             self._journal.close()
 
-    async def _wait(self, seconds: float) -> None:
-        if self._sender is not None:
-            await asyncio.wait({self._sender}, timeout=seconds)
+    def _sending(self) -> asyncio.Task[None]:
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.get_running_loop().create_task(self._send())
+        return self._sender
 
     async def _send(self) -> None:
         while self._ops:
@@ -128,8 +139,10 @@ class RedisQueue:
             self._taken(batch)
 
     def _taken(self, batch: list[tuple[int, list[Any]]]) -> None:
-        for _ in batch:
+        for _, op in batch:
             self._ops.popleft()
+            if self._charges and op[0] == "settle":
+                self._charges.discard(op[1])
         self._at_once = _AT_ONCE
         if self._journal is not None and not self.dropped:  # those are told at the next start, so all has to be kept
             number = max(number for number, _ in batch)

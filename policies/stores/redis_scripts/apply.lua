@@ -1,5 +1,15 @@
 -- What needs no answer, in order. input.ops: {'settle', id, data's beginning, is_final, amounts, at, lines},
 -- {'renew', ids, lease} or {'dispatched', id}.
+
+-- First of all: after a time without Redis, what is still running must not be taken for over.
+for _, op in ipairs(input.ops) do
+  if op[1] == 'renew' then
+    for _, id in ipairs(op[2]) do
+      redis.call('ZADD', leases_key, 'XX', exact(now + op[3]), id)
+    end
+  end
+end
+
 local told = reap()
 local began = redis.call('GET', prefix)
 
@@ -59,10 +69,7 @@ function ops.settle(id, held_in, is_final, amounts, at, lines)
   end
 end
 
-function ops.renew(ids, lease)
-  for _, id in ipairs(ids) do
-    redis.call('ZADD', leases_key, 'XX', exact(now + lease), id)
-  end
+function ops.renew() -- done
 end
 
 function ops.dispatched(id)
