@@ -26,10 +26,9 @@ from gateway.keys.directory import KeyDirectory
 from gateway.keys.stores import open_store
 from gateway.memory import PressureWatch, container_share
 from gateway.mirror import Mirrors
-from gateway.money.desk import Desk
 from gateway.money.opening import open_books, open_desk
 from gateway.money.soft import SoftLimits
-from gateway.money.till import LEASE_S
+from gateway.money.watch import MoneyWatch
 from gateway.pipeline import Pipeline
 from gateway.reload import SUPERVISOR_PID, Reloader, Source, build_runtime
 from gateway.server import Server, build_server
@@ -106,7 +105,8 @@ async def _serve(process: Process) -> None:
     background.start(reloader.follow_prices(), "price changes")
     background.start(keys.follow(), "keys")
     background.start(_share_metrics(service), "metrics")
-    background.start(_renew_holds(desk), "leases")
+    watch = MoneyWatch(books, desk.till, recorder.metrics.money, logger)
+    background.start(watch.run(lambda: service.runtime), "money")
     background.start(_pressure_watch(service, server).run(), "pressure watch")
     supervisor = process.environ.get(SUPERVISOR_PID)
     if supervisor is not None:
@@ -121,6 +121,7 @@ async def _serve(process: Process) -> None:
         await background.stop()
         await keys.store.close()
         await books.close()
+        watch.report()
         recorder.metrics.flush()
         recorder.logger.info("stopped")
         writer.close()
@@ -196,13 +197,6 @@ def _pressure_watch(service: Service, server: Server) -> PressureWatch:
     share = container_share(service.settings.workers)
     metrics = service.recorder.metrics.admission
     return PressureWatch(service.gate, server.server_state, metrics, service.pressure, container_bytes=share)
-
-
-async def _renew_holds(desk: Desk) -> None:
-    """Requests that take long keep what they hold."""
-    while True:
-        await asyncio.sleep(LEASE_S / 8)
-        desk.till.renew()
 
 
 async def _share_metrics(service: Service) -> None:

@@ -6,6 +6,7 @@ import orjson
 
 from gateway.api.endpoint import Endpoint
 from gateway.availability import Trouble
+from gateway.money.watch import describe
 from gateway.service import Service
 from gateway.wire import answers, http
 from gateway.wire.http import Receive, Scope, Send
@@ -32,6 +33,9 @@ async def _handle(service: Service, scope: Scope, _receive: Receive, send: Send)
         state["deployments"] = [_described(trouble) for trouble in troubles[:_SHOWN]]
     if service.keys.is_worth_telling:
         state["keys"] = service.keys.describe()
+    store = describe(service.books) if service.books is not None else None
+    if store is not None:
+        state["store"] = store
     if runtime.notices:
         state["notices"] = runtime.notices
     await _answer(send, 503 if health.is_draining else 200, state)

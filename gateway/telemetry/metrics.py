@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.telemetry.admission_metrics import AdmissionMetrics
 from gateway.telemetry.breaker_metrics import BreakerMetrics
+from gateway.telemetry.money_metrics import MoneyMetrics
 from gateway.telemetry.routing_metrics import RoutingMetrics
 from gateway.telemetry.tally import CounterTally, HistogramTally
 from policies.outcome import Attempt, Outcome
@@ -139,6 +140,7 @@ class Metrics:
         self.routing = RoutingMetrics(counter)
         self.breakers = BreakerMetrics(counter, gauge)
         self.admission = AdmissionMetrics(counter, histogram, gauge)
+        self.money = MoneyMetrics(counter, gauge)
         self._request_series: dict[tuple[str, str, str, bool], _RequestSeries] = {}
         self._attempt_series: dict[tuple[str, bool], _AttemptSeries] = {}
 
@@ -194,6 +196,9 @@ class Metrics:
             series.ttft.observe(attempt.ttft_s)
         if attempt.usage is not None:
             series.count_usage(attempt.usage, attempt.cost_nusd)
+            reported_nusd = attempt.usage.reported_nusd
+            if reported_nusd is not None and attempt.cost_nusd is not None:
+                self.money.compared(deployment.provider, attempt.cost_nusd, reported_nusd)
 
     def _record_trouble(self, outcome: Outcome, model: str) -> None:
         answered_by = outcome.answered_by
