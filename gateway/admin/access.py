@@ -69,9 +69,10 @@ class Needs:
 
     async def __call__(self, request: Request) -> Actor:
         address = request.client.host if request.client is not None else None
-        action = request.scope["route"].name
+        actor = Actor("", None, request.scope["route"].name, address)
         try:
             admin = self._admin_of(request)
+            actor = Actor(admin.name, admin.role, actor.action, address)
             if ROLES.index(admin.role) < ROLES.index(self.role):
                 raise AdminError(
                     403,
@@ -79,11 +80,9 @@ class Needs:
                     f"The admin key '{admin.name}' has the role '{admin.role}'; this needs '{self.role}'.",
                 )
         except AdminError as error:
-            name = "" if error.status == 401 or error.code == "admin_access_denied" else admin.name
-            await self._context.audit.refused(Actor(name, None, action, address), error.code)
+            await self._context.audit.refused(actor, error.code)
             error.is_noted = True
             raise
-        actor = Actor(admin.name, admin.role, action, address)
         request.state.actor = actor
         return actor
 

@@ -18,6 +18,7 @@ from gateway.admin.audit import AuditLog
 from gateway.api.endpoint import Endpoint
 from gateway.reload import Reloader
 from gateway.service import Service
+from gateway.wire.refusals import RefusedError
 from providers.base import error_object
 
 
@@ -49,6 +50,10 @@ def _add_error_handlers(app: FastAPI, context: AdminContext) -> None:
         if request.method != "GET" and actor is not None and not error.is_noted:
             await context.audit.refused(actor, error.code, request.path_params.get("name"))
         return JSONResponse({"error": error.error}, status_code=error.status)
+
+    @app.exception_handler(RefusedError)
+    async def refused_as_data_plane(_: Request, error: RefusedError) -> JSONResponse:
+        return JSONResponse({"error": error.refusal.error}, status_code=error.refusal.status)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -45,10 +45,11 @@ class AuditLog:
     """Appends and reads entries. Several processes may share the file: each line is one write.
 
     `now_s` gives Unix seconds. Attempts of people without a key are noted at most sixty times a minute, so that nobody
-    can fill the disk; how many were left out stands in the next one.
+    can fill the disk; how many were left out stands in the next one. Without a `logger` OSError is raised where the
+    file cannot be written, else that is logged: what was done was done.
     """
 
-    def __init__(self, folder: Path | None, logger: Logger, now_s: Callable[[], float]) -> None:
+    def __init__(self, folder: Path | None, logger: Logger | None, now_s: Callable[[], float]) -> None:
         self._path = folder / FILE if folder is not None else None
         self._logger = logger
         self._now_s = now_s
@@ -89,7 +90,8 @@ class AuditLog:
             "target": target,
             "from": actor.address,
         } | {name: value for name, value in more.items() if value is not None}
-        self._logger.info("admin action", **{name: value for name, value in entry.items() if name != "time"})
+        if self._logger is not None:
+            self._logger.info("admin action", **{name: value for name, value in entry.items() if name != "time"})
         if self._path is None:
             self._kept_from += len(self._kept) == _KEPT
             self._kept.append(entry)
@@ -97,6 +99,8 @@ class AuditLog:
         try:
             await asyncio.to_thread(_append, self._path, orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
         except OSError as error:
+            if self._logger is None:
+                raise
             self._logger.error("audit log not written", error=str(error))
 
     def _may_note(self) -> bool:
