@@ -78,7 +78,7 @@ class Workspace:
         path = self.folder / block.argument
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.name == "signalbox.yaml":
-            check_config(block.text, block.place)
+            check_config(block.text, block.place, self.folder)
         before = self._reloads()
         if block.verb == "append":
             text = path.read_text() + "\n" + text
@@ -193,10 +193,14 @@ class Workspace:
                 process.wait()
 
 
-def check_config(text: str, place: str) -> None:
-    """A documented configuration loads without a warning once its variables are set."""
+def check_config(text: str, place: str, folder: Path | None = None) -> None:
+    """A documented configuration loads without a warning once its variables are set.
+
+    `folder` has the files that it names.
+    """
+    file = place if folder is None else str(folder / place.replace("/", "-"))
     environ = {found["braced"] or found["bare"]: "x" * 24 for found in _REFERENCE.finditer(text) if not found["escape"]}
-    loaded = load_bytes(text.encode(), file=place, environ=environ, known_kinds=[*registry.kinds(), "acme"])
+    loaded = load_bytes(text.encode(), file=file, environ=environ, known_kinds=[*registry.kinds(), "acme"])
     told = [found for found in loaded.diagnostics if found.severity != "info"]
     assert not told, "\n".join(found.to_text() for found in told)
     assert not has_errors(loaded.diagnostics)
