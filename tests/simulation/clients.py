@@ -58,7 +58,9 @@ class Client:
         self._writes += 1
         return self._pace()
 
-    def end(self) -> None:
+    def end(self, data: bytes = b"") -> None:
+        if data and self.is_open:
+            self.push(data)
         self._end()
 
     def leave(self, task: "asyncio.Task[None]") -> None:

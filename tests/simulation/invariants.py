@@ -257,9 +257,7 @@ def _of_ending(client: Client, outcome: Outcome) -> Iterator[str]:
     is_stream = client.is_streamed
     if is_stream:
         is_done, is_error = body.endswith(_DONE), body.rpartition(b"data: ")[2].startswith(b'{"error":')
-        # Who did not read when the stream broke may be told of the shutdown as well.
-        errors = body.count(b'"error":{')
-        if body.count(_DONE) > 1 or errors > (2 if client.is_cut else 1) or is_done == is_error:
+        if body.count(_DONE) > 1 or body.count(b'"error":{') > 1 or is_done == is_error:
             yield f"its stream ends with {body[-80:]!r}"
         if is_done != (ending == "ok"):
             yield f"its stream {'is whole' if is_done else 'broke'}, and is recorded as {ending}"
