@@ -170,14 +170,20 @@ class Guard:
                 self._update()
 
     def alive(self, deployment: Deployment, ticket: int, *, ttft_s: float) -> int:
-        """The call of `ticket` has its first content. A probe has then shown what it was for, and need not keep others
-        waiting to the end of its stream. Returns the ticket that the call goes on with; 0 where it may say no more.
+        """The call of `ticket` has its first content. A probe need not keep others waiting to the end of its stream,
+        but only that end says whether the deployment is well: streams may break. Late first content says enough.
+
+        Returns the ticket that the call goes on with; 0 where it may say no more.
         """
         breaker = self._breakers.get(deployment.id)
         if breaker is None or breaker.is_closed or ticket != breaker.ticket:
             return ticket
-        self.record(deployment, BreakerVerdict.OK, ticket=ticket, duration_s=ttft_s)
-        return breaker.admit(self._clock()) if breaker.is_closed else 0
+        if self._settings.slow_s is not None and ttft_s > self._settings.slow_s:
+            self.record(deployment, BreakerVerdict.OK, ticket=ticket, duration_s=ttft_s)
+            return 0
+        going_on = breaker.alive(ticket)
+        self._update()
+        return going_on
 
     def release(self, deployment: Deployment, ticket: int) -> None:
         """Give a ticket back without a verdict: nothing was learned of the deployment."""

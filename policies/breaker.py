@@ -80,7 +80,8 @@ class Breaker:
     """The breaker of one deployment. Times are readings of one monotonic clock in seconds; `chance` gives 0..1.
 
     A call is admitted with a ticket, and its verdict counts only in the state it was admitted in: failures of calls
-    that began before a trip neither prolong the open time nor fail a probe.
+    that began before a trip neither prolong the open time nor fail a probe. The ticket of a probe that has given its
+    permit back and goes on is the negative one.
 
     `bucket`, `bucket_until`, `row` and `pending` are open to the guard, which counts a plain success itself.
     """
@@ -175,6 +176,16 @@ class Breaker:
             self.pending += 1
         return self.ticket
 
+    def alive(self, ticket: int) -> int:
+        """The call of `ticket` has its first content: a probe makes room for the next one, and its end still counts.
+
+        Returns the ticket that the call goes on with.
+        """
+        if self.is_closed or ticket != self.ticket:
+            return ticket
+        self._probes -= 1
+        return -ticket
+
     def record(
         self, ticket: int, verdict: BreakerVerdict, now: float, *, duration_s: float = 0.0, hold_s: float | None = None
     ) -> None:
@@ -182,14 +193,15 @@ class Breaker:
 
         A ticket of an earlier state changes nothing.
         """
-        if ticket != self.ticket:
+        if abs(ticket) != self.ticket:
             return
         is_slow = self._settings.slow_s is not None and duration_s > self._settings.slow_s
         if self.is_closed:
             self.pending -= 1
             self._count(verdict, now, is_slow=is_slow, hold_s=hold_s)
         else:
-            self._probes -= 1
+            if ticket > 0:
+                self._probes -= 1
             if verdict is BreakerVerdict.OK and not is_slow:
                 self._successes += 1
                 if self._successes >= _SUCCESSES_TO_CLOSE:

@@ -92,33 +92,6 @@ def test_a_released_probe_lets_the_next_one_through(guard: Bench) -> None:
     assert guard.call(OK)
 
 
-def test_a_stream_has_proved_itself_with_its_first_content(guard: Bench) -> None:
-    guard.trip()
-    guard.clock.now += 15
-    first = guard.admit(ONE)
-    assert guard.against() is Reason.BREAKER_OPEN
-    assert not guard.alive(ONE, first, ttft_s=0.1)
-    second = guard.admit(ONE)  # while the first one still streams
-    goes_on = guard.alive(ONE, second, ttft_s=0.1)
-    assert guard.is_calm
-    assert guard.alive(ONE, goes_on, ttft_s=0.1) == goes_on
-    guard.record(ONE, FAIL, ticket=0, duration_s=9)  # the first one breaks off: it was no call of this state
-    for _ in range(4):
-        assert guard.call(FAIL)
-    assert guard.is_calm
-    guard.record(ONE, FAIL, ticket=goes_on, duration_s=9)
-    assert guard.against() is Reason.BREAKER_OPEN
-
-
-def test_first_content_that_comes_late_is_no_proof() -> None:
-    guard = Bench(slow_s=2)
-    guard.trip()
-    guard.clock.now += 15
-    assert not guard.alive(ONE, guard.admit(ONE), ttft_s=3)
-    assert guard.against() is Reason.BREAKER_OPEN
-    assert guard.earliest_s([ONE]) == 30
-
-
 def test_thirty_callers_are_one_probe(guard: Bench) -> None:
     guard.trip()
     guard.clock.now += 15

@@ -26,6 +26,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.breaker = Breaker("p/m", self.settings, lambda: self.chance)
         self.now = 0.0
         self.out: list[tuple[int, BreakerState, int]] = []
+        self.alive: list[tuple[int, BreakerState, int]] = []  # of those, probes that gave their permit back
         self.era = 0  # counts the changes of state that we saw
         self.seen = BreakerState.CLOSED
         self.failed = self.successes = 0
@@ -66,6 +67,26 @@ class BreakerMachine(RuleBasedStateMachine):
             assert bool(ticket) == (self.is_out(self.era) < self.settings.half_open_probes)
         if ticket:
             self.out.append((ticket, state, self.era))
+
+    @precondition(lambda self: self.out)
+    @rule(which=st.integers(0, 1_000))
+    def have_content(self, which: int) -> None:
+        ticket, state, era = self.out.pop(which % len(self.out))
+        was = self.state()
+        going_on = self.breaker.alive(ticket)
+        assert self.state() is was
+        if state is BreakerState.HALF_OPEN and era == self.era:
+            assert self.breaker.wait_s(self.now) == 0
+            self.alive.append((going_on, state, era))
+        else:
+            assert going_on == ticket
+            self.out.append((ticket, state, era))
+
+    @precondition(lambda self: self.alive)
+    @rule(which=st.integers(0, 1_000), verdict=st.sampled_from(BreakerVerdict))
+    def end_stream(self, which: int, verdict: BreakerVerdict) -> None:
+        self.out.append(self.alive.pop(which % len(self.alive)))
+        self.end(len(self.out) - 1, verdict, 0.5, None)
 
     @precondition(lambda self: self.out)
     @rule(

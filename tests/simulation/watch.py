@@ -5,10 +5,13 @@ from math import inf
 
 from gateway.availability import Guard
 from policies.breaker import BreakerState
+from tests.simulation.scenario import Course
 from tests.simulation.upstreams import Ledger, Line
 
 # What was admitted in the moment of a failure may begin after it.
 _TIE_S = 1e-6
+# Calls that have to go well before a breaker closes.
+_PROOFS = 2
 
 
 class Watch:
@@ -24,9 +27,9 @@ class Watch:
 
     def opened(self, line: Line) -> None:
         """A call arrives at its provider."""
-        if self._guard.is_calm:
-            return
         name = line.provider
+        if self._guard.is_calm and name not in self._tripped_s:
+            return
         calls = [own for own in self._ledger.lines if own.provider == name]
         if any(own.paused_s[0] + _TIE_S < line.opened_s < own.paused_s[1] - _TIE_S for own in calls):
             self.problems.append(f"call {line.number:03x} came to {name} in a pause that it had asked for")
@@ -36,6 +39,11 @@ class Watch:
             return
         if state is BreakerState.OPEN:
             self.problems.append(f"call {line.number:03x} came to {name} while its breaker was open")
+        elif state is BreakerState.CLOSED and name in self._tripped_s:
+            del self._tripped_s[name]
+            proofs = sum(own.opened_s > tripped_s + _TIE_S and _is_proof(own) for own in calls)
+            if proofs < _PROOFS:
+                self.problems.append(f"the breaker of {name} closed after {proofs} calls that went well")
         elif state is BreakerState.HALF_OPEN:
             probes = [own for own in calls if own.opened_s > tripped_s + _TIE_S and _is_out(own)]
             if len(probes) > 1:
@@ -45,6 +53,11 @@ class Watch:
         name = id.partition("/")[0]
         self._ledger.tell(name, f"its breaker opens for {for_s:.2f} s")
         self._tripped_s[name] = self._now()
+
+
+def _is_proof(line: Line) -> bool:
+    """Whether it came to a good end. A provider that refuses a wrong request is well."""
+    return line.is_whole or (line.closed_s is not None and line.script.course is Course.STATUS)
 
 
 def _is_out(line: Line) -> bool:
