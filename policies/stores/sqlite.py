@@ -60,11 +60,10 @@ class SqliteStore(MemoryStore):
             self._load()
             self._applier = Applier(self._connection, folder, ALONE, self._disk, apply_changes)
             self._journal = Journal(folder, ALONE, self._applier.last, disk=self._disk, segment_bytes=segment_bytes)
-        except (OSError, sqlite3.Error) as error:
+        except BaseException as error:
             self._lock.release()
-            raise StoreError(f"the state folder {folder} cannot be used: {error}") from error
-        except StoreError:
-            self._lock.release()
+            if isinstance(error, OSError | sqlite3.Error):
+                raise StoreError(f"the state folder {folder} cannot be used: {error}") from error
             raise
         self._is_closing = threading.Event()
         self._thread: threading.Thread | None = None
