@@ -38,6 +38,7 @@ class AttemptEngine:
         guard, budget = self._runtime.guard, limits.retry.budget
         walk: Walk | None = None
         error: ProviderError | None = None
+        told: ProviderError | None = None
         hedge = self._runtime.hedge
         is_fresh = False
         while True:
@@ -61,8 +62,9 @@ class AttemptEngine:
                     return
             walk = walk or self._walk(decision, outcome, limits)
             step = self._step(walk, deployment, error if ticket else None, limits)
+            told = _more_telling(told, error)
             if step is None:
-                raise error or self._nobody(decision)
+                raise told or self._nobody(decision)
             if step.wait_s > 0:
                 await self._wait(step.wait_s, outcome)
             deployment, is_fresh, is_last = step.deployment, step.is_fresh, step.is_last
@@ -154,6 +156,13 @@ class AttemptEngine:
             await asyncio.sleep(wait_s)
         finally:
             outcome.paused_s += self._clock() - began
+
+
+def _more_telling(before: ProviderError | None, error: ProviderError | None) -> ProviderError | None:
+    """What the caller is told in the end: that somebody could not be asked at all says less than that one failed."""
+    if before is not None and (error is None or error.cause is Cause.UNSUPPORTED):
+        return before
+    return error
 
 
 def _note(hedges: Hedges, name: str, outcome: Outcome) -> None:
