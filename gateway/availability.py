@@ -19,6 +19,8 @@ _WORSE = {state: place for place, state in enumerate(BreakerState)}
 _RETRY_AFTER = frozenset({"retry-after", "retry-after-ms"})
 # Callers can make up direct names for ever.
 _KEPT = 4_096
+# More than the changes of state of any breaker: a call under way may outlive the breaker that let it through.
+_TICKETS_APART = 1 << 32
 
 
 @dataclass(slots=True, frozen=True)
@@ -57,6 +59,7 @@ class Guard:
         self._breakers: dict[str, Breaker] = {}
         self._away: dict[str, Breaker] = {}  # those not closed
         self._throttles: dict[str, Throttle] = {}
+        self._first_ticket = 0
         self._look_at = inf  # the first moment at which something here may be over
         self._prepared: tuple[BreakerSettings, Collection[str]] | None = None
 
@@ -274,7 +277,8 @@ class Guard:
                 if known.is_closed and not known.pending and key not in self._throttles:
                     del breakers[key]
                     break
-        breaker = breakers[deployment.id] = Breaker(deployment.label, self._settings, self._chance)
+        self._first_ticket += _TICKETS_APART
+        breaker = breakers[deployment.id] = Breaker(deployment.label, self._settings, self._chance, self._first_ticket)
         return breaker
 
     def _update(self) -> None:

@@ -83,6 +83,8 @@ class Breaker:
     that began before a trip neither prolong the open time nor fail a probe. The ticket of a probe that has given its
     permit back and goes on is the negative one.
 
+    `first_ticket` is above 0, and above all tickets of a breaker in whose place this one stands.
+
     `bucket`, `bucket_until`, `row` and `pending` are open to the guard, which counts a plain success itself.
     """
 
@@ -107,14 +109,16 @@ class Breaker:
         "trips",
     )
 
-    def __init__(self, name: str, settings: BreakerSettings, chance: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, settings: BreakerSettings, chance: Callable[[], float], first_ticket: int = 1
+    ) -> None:
         self.name = name
         self._settings = settings
         self._chance = chance
         # Its own rules must never fire: they are not ours.
         self._machine = pybreaker.CircuitBreaker(fail_max=sys.maxsize, throw_new_error_on_trip=False, name=name)
         self.is_closed = True
-        self.ticket = 1
+        self.ticket = first_ticket
         self.trips = 0
         self._trips_in_row = 0
         self._is_for_a_person = False

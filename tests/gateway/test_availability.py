@@ -250,6 +250,17 @@ def test_a_call_that_outlives_its_provider_ends_quietly(guard: Bench) -> None:
     assert guard.is_calm
 
 
+def test_a_call_of_before_says_nothing_of_a_provider_that_starts_over(guard: Bench) -> None:
+    old = guard.admit(ONE)
+    guard.forget({"one"})
+    new = guard.admit(ONE)
+    for _ in range(9):
+        guard.record(ONE, FAIL, ticket=old, duration_s=1.0)
+    assert guard.is_calm
+    assert guard._breakers["one/m"].pending == 1
+    guard.record(ONE, OK, ticket=new, duration_s=1.0)
+
+
 def test_whoever_waits_for_a_person_may_be_probed_when_one_acts(guard: Bench) -> None:
     guard.call(OPEN)
     guard.trip(OTHER)
