@@ -28,6 +28,7 @@ class RedisJournal:
         assert lock is not None, "a name that nobody else has"
         self._lock = lock
         self._journal = Journal(folder, self.name, 0, disk=self._disk)
+        self._appended = 0
         self._applied = 0
         self._marked = 0
         self._adopted: list[tuple[str, int]] = []
@@ -40,7 +41,8 @@ class RedisJournal:
     def append(self, record: Mapping[str, Any]) -> int:
         """Write a record; its number, to say later that Redis has it."""
         self._journal.append({**record, "number": self._journal.last + 1})
-        return self._journal.last
+        self._appended = self._journal.last
+        return self._appended
 
     def applied(self, number: int) -> None:
         """Redis has this record and all before it."""
@@ -74,10 +76,9 @@ class RedisJournal:
 
     def close(self) -> None:
         """Leave nothing behind where Redis has everything."""
-        last = self._journal.last
         self._mark()
         self._journal.close()
-        if self._applied >= last:
+        if self._applied >= self._appended:
             remove_all(self._folder, self.name, self._disk)
             _release(self._folder, self.name, self._lock)
         else:
