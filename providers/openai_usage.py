@@ -79,7 +79,7 @@ def _detailed(usage: Mapping[str, Any], tier: str | None) -> Usage:
         audio_output=audio_output,
         image_output=image_output,
         searches=_searches(usage),
-        service_tier=tier if tier is not None or "service_tier" not in usage else str(usage["service_tier"]),
+        service_tier=tier if tier is not None else _text(usage.get("service_tier")),
         reported_nusd=_cost_nusd(usage) if any(name in usage for name in _COSTS) else None,
     )
 
@@ -186,6 +186,10 @@ def _cost_nusd(usage: Mapping[str, Any]) -> int | None:
         return ceil(usd.scaleb(9))
     ticks = usage.get("cost_in_usd_ticks")
     return ceil(Decimal(str(ticks)) / _TICKS_PER_NUSD) if _is_amount(ticks) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _count(value: object) -> int:
