@@ -4,14 +4,13 @@ Every process appends to a journal of its own. Redis takes a settlement once, by
 is told again at the next start, by the first process to find it.
 """
 
-import fcntl
-import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from policies.stores.journal import Disk, Journal, Reader, remove_all, remove_applied
+from policies.stores.locks import FileLock
 
 _PREFIX = "redis-"
 _MARKED_EVERY = 256  # records; as many are told again after a crash, at most
@@ -24,14 +23,13 @@ class RedisJournal:
         self._folder = folder
         self._disk = disk or Disk()
         self.name = _PREFIX + secrets.token_hex(6)
-        lock = _lock(folder, self.name)
-        assert lock is not None, "a name that nobody else has"
-        self._lock = lock
+        self._lock = FileLock(_lock_path(folder, self.name))
+        self._lock.take()
         self._journal = Journal(folder, self.name, 0, disk=self._disk)
         self._appended = 0
         self._applied = 0
         self._marked = 0
-        self._adopted: list[tuple[str, int]] = []
+        self._adopted: list[tuple[str, FileLock]] = []
 
     @property
     def problem(self) -> str | None:
@@ -55,11 +53,10 @@ class RedisJournal:
         left: list[dict[str, Any]] = []
         for path in sorted(self._folder.glob(f"journal-{_PREFIX}*.lock")):
             name = path.stem.removeprefix("journal-")
-            lock = _lock(self._folder, name) if name != self.name else None
-            if lock is None:
-                continue
-            self._adopted.append((name, lock))
-            left += _unapplied(Reader(self._folder, name, 0))
+            lock = FileLock(path)
+            if name != self.name and lock.take():
+                self._adopted.append((name, lock))
+                left += _unapplied(Reader(self._folder, name, 0))
         return left
 
     def adopt(self) -> None:
@@ -67,7 +64,7 @@ class RedisJournal:
         self.sync()
         for name, lock in self._adopted:
             remove_all(self._folder, name, self._disk)
-            _release(self._folder, name, lock)
+            lock.release(is_removed=True)
         self._adopted = []
 
     def sync(self) -> None:
@@ -78,11 +75,10 @@ class RedisJournal:
         """Leave nothing behind where Redis has everything."""
         self._mark()
         self._journal.close()
-        if self._applied >= self._appended:
+        is_done = self._applied >= self._appended
+        if is_done:
             remove_all(self._folder, self.name, self._disk)
-            _release(self._folder, self.name, self._lock)
-        else:
-            os.close(self._lock)
+        self._lock.release(is_removed=is_done)
 
     def _mark(self) -> None:
         self._marked = self._applied
@@ -103,17 +99,5 @@ def _unapplied(reader: Reader) -> list[dict[str, Any]]:
     return [record for record in left if record["number"] > applied]
 
 
-def _lock(folder: Path, name: str) -> int | None:
-    """Held as long as the process lives; None where another one has it."""
-    descriptor = os.open(folder / f"journal-{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _release(folder: Path, name: str, lock: int) -> None:
-    (folder / f"journal-{name}.lock").unlink(missing_ok=True)
-    os.close(lock)
+def _lock_path(folder: Path, name: str) -> Path:
+    return folder / f"journal-{name}.lock"

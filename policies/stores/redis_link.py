@@ -119,10 +119,16 @@ class RedisLink:
     async def run(self, script: Script, key: str, body: bytes, timeout_s: float | None = None) -> Answer:
         """What the script returns for one key and one argument. Raises LinkError, within `timeout_s`."""
         is_probe = self._enter()
+        timeout_s = timeout_s or self._timeout_s
+        until_s = self._clock() + timeout_s
         try:
-            async with asyncio.timeout(timeout_s or self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 answer = await self._ask(script, key, body)
-        except (TimeoutError, RedisError, OSError) as error:
+        except TimeoutError as error:
+            if self._clock() > until_s + timeout_s:
+                raise LinkError("this process was too busy to hear Redis", may_have_run=True) from error
+            raise self._failed(error) from error
+        except (RedisError, OSError) as error:
             raise self._failed(error) from error
         finally:
             if is_probe:

@@ -1,7 +1,6 @@
 """Several processes on one Redis, and what a process that is killed leaves to the next one."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -113,7 +112,7 @@ def test_a_kill_at_any_write_loses_nothing_and_counts_nothing_twice(redis_server
         store._queue._sender.cancel()  # this is the kill: nothing of it runs any more
         store._queue._syncer.cancel()
         await store.link.close()
-        os.close(journal._lock)
+        journal._lock.release()
         assert await _restarted(redis_server, namespace, clock, tmp_path) == (completed, [])
         assert await _restarted(redis_server, namespace, clock, tmp_path) == (completed, [])
 
