@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.telemetry.admission_metrics import AdmissionMetrics
 from gateway.telemetry.breaker_metrics import BreakerMetrics
+from gateway.telemetry.ceiling import BoundedCounter, BoundedGauge, BoundedHistogram, Ceiling
 from gateway.telemetry.money_metrics import MoneyMetrics
 from gateway.telemetry.routing_metrics import RoutingMetrics
 from gateway.telemetry.tally import CounterTally, HistogramTally
@@ -283,14 +284,22 @@ class _AttemptSeries:
 def _makers(
     registry: CollectorRegistry,
 ) -> tuple[Callable[..., Counter], Callable[..., Histogram], Callable[..., Gauge]]:
+    ceiling = Ceiling()
+
     def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
-        return Counter(name, text, labels, registry=registry)
+        made = BoundedCounter(name, text, labels, registry=registry)
+        made.ceiling = ceiling
+        return made
 
     def histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=registry)
+        made = BoundedHistogram(name, text, labels, buckets=buckets, registry=registry)
+        made.ceiling, made.size = ceiling, len(buckets) + 3
+        return made
 
     def gauge(name: str, text: str, labels: tuple[str, ...] = (), *, mode: _GaugeMode = "livesum") -> Gauge:
         # With several workers, `mode` says how their values become one.
-        return Gauge(name, text, labels, multiprocess_mode=mode, registry=registry)
+        made = BoundedGauge(name, text, labels, multiprocess_mode=mode, registry=registry)
+        made.ceiling = ceiling
+        return made
 
     return counter, histogram, gauge

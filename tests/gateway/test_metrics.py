@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+from gateway.telemetry.ceiling import MAX_SERIES, OTHER
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tally import CounterTally, HistogramTally
 from policies.outcome import Attempt, Ending, Outcome
@@ -95,6 +96,27 @@ def test_names_that_callers_make_up_create_no_series():
 
 
 VALUES = st.lists(st.one_of(st.floats(0, 400), st.sampled_from([0.01, 0.1, 0.5, 1.0, float("inf")])), max_size=20)
+
+
+def test_a_large_configuration_stays_below_the_ceiling():
+    """200 models of 20 providers and 50 budgets, each used in every way: names are given up, and no count is lost."""
+    metrics = Metrics(CollectorRegistry())
+    for number in range(200):
+        made = deployment(f"p{number % 20}", f"m{number}")
+        for ending, stream in product(get_args(Ending), [False, True]):
+            told = {"usage": Usage(input=5, output=2), **failed(ending)}
+            metrics.record(outcome(ending, stream=stream, model=f"m{number}", deployment=made, **told))
+        metrics.money.budget(f"b{number % 50}", spent_nusd=1, held_nusd=1, limit_nusd=1)
+    found = samples(metrics)
+    everything = [sample for family in metrics.registry.collect() for sample in family.samples]
+    assert 2000 < len(everything) <= MAX_SERIES
+    requests = {labels: value for (name, labels), value in found.items() if name == "signalbox_requests_total"}
+    assert sum(requests.values()) == 200 * 2 * len(get_args(Ending))
+    names = {dict(labels)["model"] for labels in requests}
+    assert OTHER in names
+    assert {f"m{number}" for number in range(20)} < names
+    counts = [value for (name, _), value in found.items() if name == "signalbox_request_duration_seconds_count"]
+    assert sum(counts) == sum(requests.values())
 
 
 @given(batches=st.lists(VALUES, max_size=4))

@@ -109,7 +109,7 @@ def test_no_operation_of_callers_fails(gateway: Gateway) -> None:
     assert len(found) > 15
     for operation in found:
 
-        @fuzz(15)
+        @fuzz(6)
         @given(operation.as_strategy(), BODIES)
         def check(case: Any, body: dict[str, Any]) -> None:
             more = {"json": body} if case.method == "POST" else {}
