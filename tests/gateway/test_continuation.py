@@ -10,6 +10,7 @@ import pytest
 from gateway.pipeline import Pipeline
 from gateway.runtime import Caller, Continues, Upstream
 from policies.breaker import BreakerVerdict
+from policies.hedging import HedgeRules
 from policies.retry import START_TOKENS, Retries, RetryBudget, RetryRules
 from policies.timeouts import Timeouts
 from providers import registry
@@ -61,10 +62,13 @@ class Recording(ScriptedTransport):
 class Scene(Stage):
     """Two or more OpenAI-like providers; all of them take a prefill unless `able` says who does."""
 
-    def __init__(self, *answers, able=None, form=Prefill.PREFIX, continues=True, max_attempts=4, timeouts=None):
+    def __init__(
+        self, *answers, able=None, form=Prefill.PREFIX, continues=True, max_attempts=4, timeouts=None, hedge=None
+    ):
         names = "abc"[: len(answers)]
         super().__init__({name: Recording(*each) for name, each in zip(names, answers, strict=True)})
         limits = timeouts or Timeouts(1, 10, 5, 60)
+        self.runtime = replace(self.runtime, hedge=hedge)
         options = {"api_key": "sk-0123456789abcdef", "base_url": "http://127.0.0.1:1/v1"}
         able = names if able is None else able
         groups = tuple(
@@ -219,6 +223,11 @@ def test_a_second_failure_ends_it(second):
     stage, outcome = play([BROKEN, GOES_ON], second, GOES_ON)
     check_error(stage, outcome, "failed")
     assert len(outcome.attempts) == 2, "there is one continuation"
+
+
+def test_where_requests_may_get_a_second_call_at_once():
+    stage, outcome = play(BROKEN, GOES_ON, hedge=HedgeRules())
+    assert (outcome.ending, outcome.continuation, stage.text()) == ("ok", "ok", SENT + REST)
 
 
 def test_an_answer_that_had_nothing_more_to_say():
