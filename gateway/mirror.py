@@ -10,8 +10,10 @@ from typing import Any
 
 from gateway.attempt_run import InterruptedStreamError, Limits
 from gateway.attempts import AttemptEngine
+from gateway.money.desk import Desk
 from gateway.runtime import Runtime
 from gateway.telemetry.recorder import Recorder
+from gateway.wire.refusals import RefusedError
 from policies.outcome import Outcome
 from providers.base import ProviderError
 from routing.ask import Ask
@@ -35,6 +37,7 @@ class Mirrors:
         self._clock = clock
         self._start = start
         self._running: dict[str, int] = {}
+        self.desk: Desk | None = None  # who pays; nobody keeps books where it is None
 
     def send(self, runtime: Runtime, engine: AttemptEngine, ask: Ask, outcome: Outcome) -> None:
         """Send a copy of the request behind `outcome`, if its decision names a mirror and there is room for one."""
@@ -50,25 +53,33 @@ class Mirrors:
         if copied is None or copied.candidates[0] is outcome.answered_by.deployment:
             return
         self._running[route] = running + 1
-        self._start(self._run(runtime, engine, route, copied, outcome), "mirror")
+        self._start(self._run(runtime, engine, route, copied, outcome, ask), "mirror")
 
     async def _run(
-        self, runtime: Runtime, engine: AttemptEngine, route: str, decision: Decision, original: Outcome
+        self, runtime: Runtime, engine: AttemptEngine, route: str, decision: Decision, original: Outcome, ask: Ask
     ) -> None:
-        outcome = Outcome(original.request, original.caller, self._clock(), decision)
+        request = replace(original.request, output_cap=None)
+        outcome = Outcome(request, original.caller, self._clock(), decision)
         total_s = runtime.timeouts_of(route, decision.candidates[0].provider).total_s
         limits = Limits(self._loop.time() + total_s, total_s, 1)
         try:
+            if self.desk is not None and runtime.scopes.has_more:
+                limits.tab, decision = await self.desk.open_copy(runtime, route, request, ask, decision)
+                outcome.decision = decision
             await engine.run(decision, outcome, _Nowhere(), limits)
         except ProviderError:
             outcome.ending = "upstream_error"
         except InterruptedStreamError:
             outcome.ending = "interrupted"
+        except RefusedError:
+            outcome.ending = "caller_error"  # the budget of the route or the model is used up
         except asyncio.CancelledError:
             outcome.ending = "shutdown"
             raise
         finally:
             self._running[route] -= 1
+            if self.desk is not None:
+                self.desk.settle_copy(outcome, limits.tab)
             for attempt in outcome.attempts:
                 if attempt.cost_nusd is not None:
                     outcome.cost_nusd = (outcome.cost_nusd or 0) + attempt.cost_nusd

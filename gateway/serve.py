@@ -78,7 +78,7 @@ async def _serve(process: Process) -> None:
     mirrors = Mirrors(recorder, loop, time.monotonic, background.start)
     shared = process.environ.get(METRICS_DIR)
     books = await open_books(settings, Path(shared) if shared is not None else None)
-    desk = open_desk(books, loop, SoftLimits(time.time, background.start, logger))
+    desk = mirrors.desk = open_desk(books, loop, SoftLimits(time.time, background.start, logger))
     service = Service(
         settings=settings,
         recorder=recorder,

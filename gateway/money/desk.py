@@ -1,14 +1,15 @@
 """Money and rates of requests as the pipeline sees them: open a tab before the first call, settle it after the last."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from gateway.money import headers as head
+from gateway.money.entries import entries_of
 from gateway.money.soft import SoftLimits
-from gateway.money.tab import Tab, entries_of
+from gateway.money.tab import Tab
 from gateway.money.till import Till
 from gateway.runtime import Caller, Runtime
-from policies.ledger import Entry
+from policies.ledger import Entry, Purpose
 from policies.outcome import Outcome
 from policies.scopes import Scope
 from policies.stores.base import Settlement
@@ -76,13 +77,35 @@ class Desk:
             lines += head.budget_lines(tab, self._now())
         return tab, decision, lines
 
+    async def open_copy(
+        self, runtime: Runtime, route: str, request: Request, ask: Ask, decision: Decision
+    ) -> tuple[Tab | None, Decision]:
+        """Hold what a mirrored copy may use of the budgets and limits of its route and model. Raises RefusedError."""
+        scopes = runtime.scopes.of_request((), [route], [one.model for one in decision.candidates], ())
+        return await self.till.take(runtime, scopes, request, ask, decision) if scopes else (None, decision)
+
     def settle(self, outcome: Outcome, tab: Tab | None, caller: Caller, ask: Ask) -> None:
         """Charge what was used, and write the ledger. Synchronous: no cancellation comes between."""
+        self._write(outcome, tab, team=caller.team, tags=ask.tags())
+
+    def settle_copy(self, outcome: Outcome, tab: Tab | None) -> None:
+        """The same for a mirrored copy, which no caller pays for."""
+        if tab is not None or self.keeps_ledger:
+            self._write(outcome, tab, purpose=Purpose.MIRROR)
+
+    def _write(
+        self,
+        outcome: Outcome,
+        tab: Tab | None,
+        *,
+        team: str | None = None,
+        tags: Iterable[str] = (),
+        purpose: Purpose | None = None,
+    ) -> None:
         entries: list[Entry] = []
         if outcome.attempts:
             prefix = self.till.new_id() if tab is None else tab.id
-            at_s = self._now()
-            entries = entries_of(outcome, at_s=at_s, team=caller.team, tags=ask.tags(), prefix=prefix)
+            entries = entries_of(outcome, at_s=self._now(), team=team, tags=tags, prefix=prefix, purpose=purpose)
         if self._add is not None:
             self._add(entries)
         if tab is not None:

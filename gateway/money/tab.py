@@ -1,9 +1,9 @@
 """What one request holds of its budgets and limits, from the first look to the settlement."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway.money.worst_case import WorstCase
-from policies.ledger import Entry, Purpose
+from policies.ledger import Entry
 from policies.outcome import Attempt, Outcome
 from policies.scopes import Scope
 from policies.stores.base import Granted, Settlement, Store, Unit, Verdict
@@ -103,47 +103,3 @@ def _used(scope: Scope, outcome: Outcome) -> int:
             if unit is not Unit.INPUT_TOKENS:
                 total += usage.completion_tokens
     return total
-
-
-def entries_of(outcome: Outcome, *, at_s: float, team: str | None, tags: Iterable[str], prefix: str) -> list[Entry]:
-    """The lines of the ledger for the calls of one request: those that the provider may charge for.
-
-    `at_s` is Unix time at the end; `prefix` makes the ids unique, whatever request ids clients choose.
-    """
-    found = []
-    asked_before: set[str] = set()
-    for number, attempt in enumerate(outcome.attempts):
-        deployment, usage = attempt.deployment, attempt.usage
-        purpose = Purpose.RETRY if deployment.id in asked_before else Purpose.ANSWER
-        asked_before.add(deployment.id)
-        if usage is None:
-            continue
-        found.append(
-            Entry(
-                id=f"{prefix}/{number}",
-                request_id=outcome.request.request_id,
-                at_s=at_s,
-                key=outcome.caller,
-                team=team,
-                tags=tuple(sorted(tags)),
-                asked=outcome.decision.asked,
-                route=outcome.decision.route,
-                model=deployment.model,
-                deployment=deployment.id,
-                provider=deployment.provider,
-                operation=outcome.request.operation,
-                purpose=Purpose.HEDGE if attempt.is_outrun else purpose,
-                ending=_ending(attempt),
-                usage=usage,
-                cost_nusd=attempt.cost_nusd,
-                reported_nusd=usage.reported_nusd,
-                is_estimated=usage.is_estimated,
-            )
-        )
-    return found
-
-
-def _ending(attempt: Attempt) -> str:
-    if attempt.is_complete:
-        return "ok"
-    return attempt.kind.value if attempt.kind is not None else "cut"
