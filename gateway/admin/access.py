@@ -80,7 +80,7 @@ class Needs:
                     f"The admin key '{admin.name}' has the role '{admin.role}'; this needs '{self.role}'.",
                 )
         except AdminError as error:
-            await self._context.audit.refused(actor, error.code)
+            await self._context.audit.refused(actor, error.code, request.path_params.get("name"))
             error.is_noted = True
             raise
         request.state.actor = actor

@@ -175,7 +175,7 @@ class KeyDesk:
                 self._service.runtime.router.find(model)
             except UnknownModelError as error:
                 near = f" Did you mean {' or '.join(error.near)}?" if error.near else ""
-                message = f"There is no model or route '{model}'.{near}"
+                message = f"'{member}': there is no model or route '{model}'.{near}"
                 raise AdminError(400, "invalid_parameter", message, param=member) from None
 
     def _view(self, settings: KeyConfig, record: KeyRecord | None) -> dict[str, Any]:
