@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PREFIX = "SIGNALBOX_"
@@ -34,6 +35,12 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: Port = Field(default=8080, description="Port to listen on; 0 takes a free one.")
+    admin_port: Port | None = Field(
+        default=None,
+        description="Port of a second listener, for `/admin`, `/docs`, `/openapi.json` and `/metrics`: the first has "
+        "only traffic then. 0 takes a free one. Unset, one listener has everything.",
+    )
+    admin_host: str = Field(default="127.0.0.1", min_length=1, description="Address of the listener on the admin port.")
     workers: int = Field(default=1, ge=1, le=256, description="Processes that serve.")
     config: Path | None = Field(
         default=None, description="The configuration file; `signalbox.yaml` in the working folder otherwise."
@@ -71,6 +78,13 @@ class Settings(BaseSettings):
         default=5,
         description="Seconds after SIGTERM in which `/readyz` already says no and requests are still served.",
     )
+
+    @field_validator("admin_port")
+    @classmethod
+    def _is_another_port(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and value == info.data.get("port"):
+            raise PydanticCustomError("same_port", "This is SIGNALBOX_PORT as well; the control plane needs its own.")
+        return value
 
     @classmethod
     def load(cls, environ: Mapping[str, str], **overrides: Any) -> "Settings":

@@ -4,9 +4,10 @@ FastAPI's routing and middleware cost more than the whole rest of a request, so 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
 
-from gateway.api.endpoint import Endpoint
+from gateway.api.endpoint import Endpoint, Guard
 from gateway.api.exchange import request_id_of, send_refusal
 from gateway.auth import is_admin
 from gateway.service import Service
@@ -17,17 +18,42 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _CONTROL_PLANE = ("/admin", "/docs", "/redoc", "/openapi.json")
 
 
-class App:
-    """Dispatches by path. Everything that a reload replaces is behind `service`."""
+class Surface(StrEnum):
+    """What a listener serves: with one listener all, with two the traffic on one and the control plane on the other."""
 
-    def __init__(self, service: Service, endpoints: list[Endpoint], build_control_plane: Callable[[], AsgiApp]) -> None:
+    ALL = "all"
+    DATA = "data"
+    ADMIN = "admin"
+
+
+# By whom an endpoint may be called decides where it is served. Health is asked for on every port.
+_SERVED: Mapping[Surface, frozenset[Guard]] = {
+    Surface.ALL: frozenset(("caller", "open", "metrics")),
+    Surface.DATA: frozenset(("caller", "open")),
+    Surface.ADMIN: frozenset(("open", "metrics")),
+}
+
+
+class App:
+    """Dispatches by path; what is not on its surface does not exist. All that a reload replaces is behind `service`."""
+
+    def __init__(
+        self,
+        service: Service,
+        endpoints: list[Endpoint],
+        build_control_plane: Callable[[], AsgiApp],
+        surface: Surface = Surface.ALL,
+    ) -> None:
         self._service = service
+        self._has_control_plane = surface is not Surface.DATA
         self._build_control_plane = build_control_plane
         self._control_plane: AsgiApp | None = None
         self._building = asyncio.Lock()
         self._exact: dict[str, Endpoint] = {}
         self._below: list[tuple[str, Endpoint]] = []
         for endpoint in endpoints:
+            if endpoint.guard not in _SERVED[surface]:
+                continue
             for path in endpoint.paths:
                 if path.endswith("/*"):
                     self._below.append((path[:-1], endpoint))
@@ -49,7 +75,7 @@ class App:
             if path.startswith(prefix):
                 await self._serve_guarded(endpoint, scope, receive, send)
                 return
-        if path.startswith(_CONTROL_PLANE):
+        if self._has_control_plane and path.startswith(_CONTROL_PLANE):
             control_plane = await self._get_control_plane()
             await control_plane(scope, receive, _with_request_id(self._service, scope, send))
             return

@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY
 
 from config.settings import Settings
 from gateway.api.endpoint import endpoints
-from gateway.app import App
+from gateway.app import App, Surface
 from gateway.assemble import Assembler
 from gateway.exposure import open_to_the_world
 from gateway.keys.directory import KeyDirectory
@@ -31,7 +31,7 @@ from gateway.money.soft import SoftLimits
 from gateway.money.watch import MoneyWatch
 from gateway.pipeline import Pipeline
 from gateway.reload import SUPERVISOR_PID, Reloader, Source, build_runtime
-from gateway.server import Server, build_server
+from gateway.server import Server, SideListener, build_server
 from gateway.service import Service
 from gateway.supervisor import METRICS_DIR, metrics_renderer
 from gateway.telemetry.logs import BatchWriter, Logger, standard_stream
@@ -51,6 +51,7 @@ class Process:
     sock: socket.socket
     environ: Mapping[str, str]
     on_ready: Callable[[Service], None]
+    admin_sock: socket.socket | None = None  # with it the control plane is there only
 
 
 def run(process: Process) -> None:
@@ -143,7 +144,11 @@ def _build_server(process: Process, service: Service, reloader: Reloader) -> Ser
 
         return build_control_plane(service, reloader, found)
 
-    app = App(service, found, control_plane)
+    app = App(service, found, control_plane, Surface.ALL if process.admin_sock is None else Surface.DATA)
+    side = None
+    if process.admin_sock is not None:
+        side = SideListener(App(service, found, control_plane, Surface.ADMIN), process.admin_sock)
+        side.state.on_closed = service.recorder.metrics.admission.closed
 
     def drain() -> None:
         service.health.is_draining = True
@@ -154,6 +159,7 @@ def _build_server(process: Process, service: Service, reloader: Reloader) -> Ser
         lame_duck_s=process.settings.lame_duck_s,
         on_drain=drain,
         on_started=partial(process.on_ready, service),
+        side=side,
     )
 
 

@@ -15,6 +15,7 @@ from gateway.pipeline import SHUTDOWN
 
 _DRAIN_POLL_S = 0.05
 _LAST_WORDS_S = 1.0
+_MAX_SIDE_CONNECTIONS = 256
 
 
 class Server(uvicorn.Server):
@@ -33,8 +34,10 @@ class Server(uvicorn.Server):
         lame_duck_s: float,
         on_drain: Callable[[], None],
         on_started: Callable[[], None],
+        side: "SideListener | None" = None,
     ) -> None:
         super().__init__(config)
+        self._side = side
         self._drain_s = drain_s
         self._lame_duck_s = lame_duck_s
         self._on_drain = on_drain
@@ -54,6 +57,8 @@ class Server(uvicorn.Server):
         state = self.server_state
         if isinstance(state, DrainingState) and not state.is_draining:
             state.is_draining = True
+            if self._side is not None:
+                self._side.state.is_draining = True
             self._on_drain()
             if sig == signal.SIGTERM and self._lame_duck_s > 0 and self._loop is not None:
                 self._loop.call_soon_threadsafe(self._begin_lame_duck, self._loop)
@@ -72,14 +77,22 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, wait for what is under way, then end what is left with a word to its client."""
+        """Stop listening, wait for what is under way, then end what is left with a word to its client.
+
+        The side listener stays to the last: somebody may want to see how it goes.
+        """
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
-        state = self.server_state
+        drained_at = asyncio.get_running_loop().time() + self._drain_s
+        await self._finish(self.server_state, drained_at)
+        if self._side is not None:
+            self._side.close()
+            await self._finish(self._side.state, drained_at)
+
+    async def _finish(self, state: DrainingState, drained_at: float) -> None:
+        loop = asyncio.get_running_loop()
         for connection in list(state.connections):
             connection.shutdown()
-        loop = asyncio.get_running_loop()
-        drained_at = loop.time() + self._drain_s
         while (state.connections or state.tasks) and not self.force_exit and loop.time() < drained_at:  # noqa: ASYNC110
             await asyncio.sleep(_DRAIN_POLL_S)  # uvicorn's sets of what is under way tell nobody of a change
         tasks = list(state.tasks)
@@ -91,15 +104,69 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if self._side is not None:
+            await self._side.open()
         if self.started:
             self._on_started()
 
+    async def on_tick(self, counter: int) -> bool:
+        is_over = await super().on_tick(counter)
+        if self._side is not None:
+            self._side.state.default_headers = self.server_state.default_headers  # they tell the time
+        return is_over
+
+
+class SideListener:
+    """A socket with an application and connections of its own, beside those of a Server: no crowd on one is in the way
+    of the other.
+    """
+
+    def __init__(self, app: Any, sock: socket.socket) -> None:
+        self._config = _config(app)
+        self._sock = sock
+        self._server: asyncio.Server | None = None
+        self.state = DrainingState()
+        self.state.max_connections = _MAX_SIDE_CONNECTIONS
+
+    async def open(self) -> None:
+        """Listen."""
+        self._config.load()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(config=self._config, server_state=self.state, app_state={}, _loop=loop),
+            sock=self._sock,
+            backlog=self._config.backlog,
+        )
+
+    def close(self) -> None:
+        """Listen no more; connections stay."""
+        if self._server is not None:
+            self._server.close()
+        self._sock.close()
+
 
 def build_server(
-    app: Any, *, drain_s: float, lame_duck_s: float, on_drain: Callable[[], None], on_started: Callable[[], None]
+    app: Any,
+    *,
+    drain_s: float,
+    lame_duck_s: float,
+    on_drain: Callable[[], None],
+    on_started: Callable[[], None],
+    side: SideListener | None = None,
 ) -> Server:
-    """A Server for an ASGI callable. Sockets come with `serve(sockets=[...])`."""
-    config = uvicorn.Config(
+    """A Server for an ASGI callable. Its sockets come with `serve(sockets=[...])`, `side` has its own."""
+    return Server(
+        _config(app),
+        drain_s=drain_s,
+        lame_duck_s=lame_duck_s,
+        on_drain=on_drain,
+        on_started=on_started,
+        side=side,
+    )
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         http=Connection,
         ws="none",
@@ -112,7 +179,6 @@ def build_server(
         timeout_keep_alive=75,
         backlog=2048,
     )
-    return Server(config, drain_s=drain_s, lame_duck_s=lame_duck_s, on_drain=on_drain, on_started=on_started)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

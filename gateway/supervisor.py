@@ -1,4 +1,4 @@
-"""Several worker processes on one listening socket: start them, replace those that die, pass signals on.
+"""Several worker processes on the same listening sockets: start them, replace those that die, pass signals on.
 
 The parent handles no traffic. Workers are whole processes started anew, so that nothing is shared by accident.
 """
@@ -28,9 +28,9 @@ _MAX_QUICK_DEATHS = 3
 class Supervisor:
     """Keeps `count` workers alive until SIGTERM or SIGINT."""
 
-    def __init__(self, command: Sequence[str], sock: socket.socket, count: int, drain_s: float) -> None:
+    def __init__(self, command: Sequence[str], socks: Sequence[socket.socket], count: int, drain_s: float) -> None:
         self._command = command
-        self._sock = sock
+        self._socks = socks
         self._count = count
         self._drain_s = drain_s
         self._workers: list[tuple[subprocess.Popen[bytes], float]] = []
@@ -59,7 +59,7 @@ class Supervisor:
         worker = subprocess.Popen(
             [sys.executable, *self._command],
             env=environ,
-            pass_fds=[self._sock.fileno()],
+            pass_fds=[sock.fileno() for sock in self._socks],
             start_new_session=True,
         )
         return worker, time.monotonic()
@@ -89,7 +89,8 @@ class Supervisor:
         for worker, _ in self._workers:
             if worker.poll() is None:
                 worker.send_signal(self._signal)
-        self._sock.close()  # the workers have it as well; whoever connects after they let it go should be told
+        for sock in self._socks:  # the workers have them as well; whoever connects after they let go should be told
+            sock.close()
         deadline = time.monotonic() + self._drain_s + 5.0
         for worker, _ in self._workers:
             try:

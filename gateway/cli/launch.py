@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 # Set by the supervisor for its workers.
 _INHERITED_FD = "SIGNALBOX_LISTEN_FD"
-_OWN_VARIABLES = (_INHERITED_FD, "SIGNALBOX_SUPERVISOR_PID")
+_INHERITED_ADMIN_FD = "SIGNALBOX_ADMIN_LISTEN_FD"
+_OWN_VARIABLES = (_INHERITED_FD, _INHERITED_ADMIN_FD, "SIGNALBOX_SUPERVISOR_PID")
+_BACKLOG = 2048
 
 
 def launch(environ: Mapping[str, str], **options: Any) -> int:
@@ -49,15 +52,15 @@ def _serve(settings: Settings, environ: Mapping[str, str]) -> int:
     problem = open_to_the_world(settings, has_keys=bool(loaded.config.keys))
     if problem is not None and not _may_have_made_keys(settings):
         return _fail(problem)
-    try:
-        sock = _socket(settings, environ)
-    except OSError as error:
-        return _fail(f"{error.strerror or error}. Choose another with --port or SIGNALBOX_PORT.")
-    with sock:
+    with ExitStack() as stack:
+        try:
+            listeners = _Listeners.open(settings, environ, stack)
+        except OSError as error:
+            return _fail(error.strerror or str(error))
         try:
             if settings.workers > 1 and not is_worker:
-                return _supervise(settings, sock, loaded.config)
-            return _run(settings, sock, environ, source, loaded.config)
+                return _supervise(settings, listeners, loaded.config)
+            return _run(settings, listeners, environ, source, loaded.config)
         finally:
             # Python gives the signals back to the system before it ends: one more would then spoil the exit code.
             for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -83,16 +86,52 @@ def _may_have_made_keys(settings: Settings) -> bool:
     return asyncio.run(may_have_keys(settings))
 
 
-def _run(settings: Settings, sock: socket.socket, environ: Mapping[str, str], source: "Source", config: Config) -> int:
+@dataclass(slots=True, frozen=True)
+class _Listeners:
+    """The sockets of this process, or those of its supervisor. `admin` is None where one has everything."""
+
+    data: socket.socket
+    admin: socket.socket | None
+
+    @classmethod
+    def open(cls, settings: Settings, environ: Mapping[str, str], stack: ExitStack) -> Self:
+        """Closed with `stack`. Raises OSError whose text says which address, and what to do."""
+        data = _socket(environ.get(_INHERITED_FD), settings.host, settings.port, "--port or SIGNALBOX_PORT")
+        stack.enter_context(data)
+        if settings.admin_port is None:
+            return cls(data, None)
+        inherited = environ.get(_INHERITED_ADMIN_FD)
+        admin = _socket(inherited, settings.admin_host, settings.admin_port, "SIGNALBOX_ADMIN_PORT")
+        return cls(data, stack.enter_context(admin))
+
+    def all(self) -> list[socket.socket]:
+        return [self.data] if self.admin is None else [self.data, self.admin]
+
+
+def _socket(inherited: str | None, host: str, port: int, chosen_by: str) -> socket.socket:
+    from gateway.server import listening_socket
+
+    if inherited is not None:
+        return socket.socket(fileno=int(inherited))
+    try:
+        return listening_socket(host, port)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror or error}. Choose another with {chosen_by}.") from None
+
+
+def _run(
+    settings: Settings, listeners: _Listeners, environ: Mapping[str, str], source: "Source", config: Config
+) -> int:
     from gateway.serve import Process, run
 
     is_worker = _INHERITED_FD in environ
     process = Process(
         settings=settings,
         source=source,
-        sock=sock,
+        sock=listeners.data,
         environ=environ,
-        on_ready=lambda _: None if is_worker else _announce(sock, _Shown.of(config, settings)),
+        on_ready=lambda _: None if is_worker else _announce(listeners, _Shown.of(config, settings)),
+        admin_sock=listeners.admin,
     )
     try:
         run(process)
@@ -101,25 +140,19 @@ def _run(settings: Settings, sock: socket.socket, environ: Mapping[str, str], so
     return 0
 
 
-def _supervise(settings: Settings, sock: socket.socket, config: Config) -> int:
+def _supervise(settings: Settings, listeners: _Listeners, config: Config) -> int:
     from gateway.supervisor import Supervisor
 
-    os.environ[_INHERITED_FD] = str(sock.fileno())
+    os.environ[_INHERITED_FD] = str(listeners.data.fileno())
+    if listeners.admin is not None:
+        os.environ[_INHERITED_ADMIN_FD] = str(listeners.admin.fileno())
     if settings.config is not None:
         os.environ["SIGNALBOX_CONFIG"] = str(settings.config)
     command_line = ["-P", "-m", "gateway.cli.main", "serve"]
-    sock.listen(2048)
-    _announce(sock, _Shown.of(config, settings))
-    return Supervisor(command_line, sock, settings.workers, settings.lame_duck_s + settings.drain_s).run()
-
-
-def _socket(settings: Settings, environ: Mapping[str, str]) -> socket.socket:
-    from gateway.server import listening_socket
-
-    inherited = environ.get(_INHERITED_FD)
-    if inherited is not None:
-        return socket.socket(fileno=int(inherited))
-    return listening_socket(settings.host, settings.port)
+    for sock in listeners.all():
+        sock.listen(_BACKLOG)
+    _announce(listeners, _Shown.of(config, settings))
+    return Supervisor(command_line, listeners.all(), settings.workers, settings.lame_duck_s + settings.drain_s).run()
 
 
 @dataclass(slots=True, frozen=True)
@@ -139,21 +172,26 @@ class _Shown:
         return cls(chosen, bool(config.keys), is_guarded, settings.workers)
 
 
-def _announce(sock: socket.socket, shown: _Shown) -> None:
+def _announce(listeners: _Listeners, shown: _Shown) -> None:
     """Three lines for a person: where to point a client, where to look, what to try."""
-    host, port = sock.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104 - shown, not bound
-    base = f"http://{host}:{port}"
+    base = _address(listeners.data)
+    look = base if listeners.admin is None else _address(listeners.admin)
     crowd = f" ({shown.workers} workers)" if shown.workers > 1 else ""
     key = " -H 'authorization: Bearer YOUR_VIRTUAL_KEY'" if shown.needs_key else ""
     metrics = " (with the admin key)" if shown.needs_admin_key else ""
     body = f'{{"model": "{shown.model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     sys.stderr.write(
         f"Signalbox{crowd}: point OpenAI clients at base_url={base}/v1\n"
-        f"Look at {base}/readyz, {base}/docs and {base}/metrics{metrics}\n"
+        f"Look at {look}/readyz, {look}/docs and {look}/metrics{metrics}\n"
         f"Try: curl {base}/v1/chat/completions{key} -H 'content-type: application/json' -d '{body}'\n"
     )
     sys.stderr.flush()
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)  # noqa: S104 - shown, not bound
+    return f"http://{host}:{port}"
 
 
 def _fail(message: str) -> int:

@@ -29,6 +29,7 @@ _PATIENCE_S = 20.0  # for what takes milliseconds on a quiet machine
 class Gateway:
     """Use as a context manager. `config` is the configuration file as data, as YAML text, or None for no file.
 
+    With `has_admin_port` the control plane has a listener of its own.
     `env` adds to, or replaces, what the process gets; nothing of the developer's own environment that could change the
     outcome is passed on.
     """
@@ -39,6 +40,7 @@ class Gateway:
         *,
         env: Mapping[str, str] | None = None,
         workers: int = 1,
+        has_admin_port: bool = False,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="signalbox-test-")
         self.folder = Path(self._folder.name)
@@ -50,10 +52,13 @@ class Gateway:
         self._workers = workers
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self.admin_port: int | None = None
+        self._has_admin_port = has_admin_port
 
     def __enter__(self) -> Self:
         for is_last in (False, True):
             self.port = free_port()
+            self.admin_port = free_port() if self._has_admin_port else None
             self._start()
             if self._is_ready_in(_START_S):
                 return self
@@ -79,6 +84,11 @@ class Gateway:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def admin_url(self) -> str:
+        """Where the control plane is."""
+        return self.root_url if self.admin_port is None else f"http://127.0.0.1:{self.admin_port}"
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -97,7 +107,7 @@ class Gateway:
 
     def admin(self, path: str, body: Any = None, *, method: str | None = None) -> Answer:
         headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-        return send(f"{self.root_url}/admin/{path}", body, method=method, headers=headers)
+        return send(f"{self.admin_url}/admin/{path}", body, method=method, headers=headers)
 
     def reload(self) -> Answer:
         """Ask for a reload over HTTP; the answer says how it went."""
@@ -123,7 +133,7 @@ class Gateway:
 
     def metrics(self, only: str | None = None) -> dict[str, list[tuple[dict[str, str], float]]]:
         """Every sample of /metrics, or those of one name: name -> (labels, value). The page has to be valid."""
-        answer = send(f"{self.root_url}/metrics", headers={"authorization": f"Bearer {ADMIN_KEY}"})
+        answer = send(f"{self.admin_url}/metrics", headers={"authorization": f"Bearer {ADMIN_KEY}"})
         assert answer.status == 200, answer.body
         text = answer.body.decode()
         if only is not None:  # a page of many deployments takes longer to parse than to make
@@ -202,6 +212,8 @@ class Gateway:
         }
         if self._has_config:
             env["SIGNALBOX_CONFIG"] = str(self.config_path)
+        if self.admin_port is not None:
+            env["SIGNALBOX_ADMIN_PORT"] = str(self.admin_port)
         env |= self._env
         # -P as in the container: a file named like one of our packages in the working folder must not be imported.
         command = [sys.executable, "-P", str(PROGRAM), "serve"]

@@ -168,7 +168,7 @@ def test_workers_that_cannot_start_end_the_supervisor(tmp_path):
         "from gateway import supervisor\n"
         "supervisor._RESTART_PAUSE_S = 0.01\n"
         "sock = socket.create_server(('127.0.0.1', 0))\n"
-        "sys.exit(supervisor.Supervisor(['-c', 'raise SystemExit(1)'], sock, 2, 1.0).run())\n"
+        "sys.exit(supervisor.Supervisor(['-c', 'raise SystemExit(1)'], [sock], 2, 1.0).run())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
