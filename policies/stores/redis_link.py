@@ -71,6 +71,22 @@ class Answer:
     was_repeated: bool = False
 
 
+def connector(url: str, timeout_s: float) -> Callable[[dict[str, Any]], AbstractConnection]:
+    """Makes connections to a URL, or to another address of the same server. They connect within `timeout_s` when first
+    used, repeat nothing, and wait for answers without an end. Raises ValueError for a URL that is none.
+    """
+    options: dict[str, Any] = dict(parse_url(url))
+    kind: type[AbstractConnection] = options.pop("connection_class", Connection)
+    options |= {
+        "socket_timeout": None,
+        "socket_connect_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "driver_info": None,
+    }
+    return lambda elsewhere: kind(**options | elsewhere)
+
+
 class RedisLink:
     """Runs scripts. `clock` gives monotonic seconds, `chance` numbers from 0 to 1.
 
@@ -87,9 +103,7 @@ class RedisLink:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        options: dict[str, Any] = dict(parse_url(url))
-        self._kind: type[AbstractConnection] = options.pop("connection_class", Connection)
-        self._options = options
+        self._connect = connector(url, timeout_s)
         self._moved: dict[str, Any] = {}  # where a cluster keeps our slot
         self._timeout_s = timeout_s
         self._places = asyncio.Semaphore(connections)
@@ -195,7 +209,7 @@ class RedisLink:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AbstractConnection]:
         async with self._places:
-            connection = self._idle.pop() if self._idle else self._open()
+            connection = self._idle.pop() if self._idle else self._connect(self._moved)
             try:
                 yield connection
             except ResponseError:
@@ -205,16 +219,6 @@ class RedisLink:
                 await connection.disconnect(nowait=True)  # its answer may still come, and must reach nobody else
                 raise
             self._idle.append(connection)
-
-    def _open(self) -> AbstractConnection:
-        return self._kind(
-            **self._options | self._moved,
-            socket_timeout=None,  # the deadline of the whole request holds instead
-            socket_connect_timeout=self._timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            driver_info=None,
-        )
 
     async def _drop(self) -> None:
         while self._idle:
