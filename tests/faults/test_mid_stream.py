@@ -76,7 +76,8 @@ def test_row_10_slices_latency_bandwidth(gateway, upstream, chaos, lane, stream,
     slow = gateway.chat(own.route, HARD_TEXT, headers=AUTH, stream=stream)
     took_s = time.monotonic() - began
     check_answered(slow, own.deployment, f"You said: {HARD_TEXT}")
-    assert took_s > SLOW[name].latency_s, "the fault did not happen"
+    # A clock may tick in 20 ms.
+    assert took_s > SLOW[name].latency_s - 0.05, "the fault did not happen"
     assert chaos.hits(own.upstream_model) == 1
     assert len(upstream.requests()) == 1
 
