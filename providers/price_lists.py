@@ -35,12 +35,13 @@ _LOCAL_HOSTS = ("localhost", "127.", "[::1]", "host.docker.internal")
 # not reason 25 (https://developers.openai.com/api/docs/pricing). Anthropic: 10
 # (https://platform.claude.com/docs/en/about-claude/pricing). Gemini: 14 for each query, before Gemini 3 it was 35 for
 # each prompt that was grounded (https://ai.google.dev/gemini-api/docs/pricing). xAI: 5 for each use of a tool of its
-# own (https://docs.x.ai/developers/pricing).
+# own (https://docs.x.ai/developers/pricing). OpenRouter: 10 is what it charges in recorded answers.
 _SEARCHES: Mapping[str, Decimal] = {
     "anthropic": Decimal(10),
     "azure": Decimal(25),
     "google": Decimal(14),
     "openai": Decimal(25),
+    "openrouter": Decimal(10),
     "x-ai": Decimal(5),
 }
 _GROUNDED_PROMPT = Decimal(35)

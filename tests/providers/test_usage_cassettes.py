@@ -278,6 +278,21 @@ def test_searches_and_costs_that_providers_report_are_kept() -> None:
     assert found["priced"] > 90
 
 
+def test_our_cost_is_what_providers_say_they_charged() -> None:
+    """All of xAI's, and nearly all of OpenRouter's: prices of the day of the recording were others for some models."""
+    same, told = Counter[str](), Counter[str]()
+    for group in GROUPS:
+        for exchange, usage, _, answer in of(group):
+            price = resolve(exchange.provider, str(answer.get("model") or "?"), now=NOW)
+            if usage.reported_nusd and price is not None:
+                told[exchange.provider] += 1
+                same[exchange.provider] += abs(price.cost_nusd(usage) - usage.reported_nusd) <= 1
+    assert told["xai"] > 20
+    assert told["openrouter"] > 50
+    assert same["xai"] >= told["xai"] * 0.9
+    assert same["openrouter"] >= told["openrouter"] * 0.8
+
+
 def test_no_recorded_prompt_has_more_tokens_than_its_bound() -> None:
     """Except where the provider read what its own tools fetched, or a conversation that it keeps."""
     checked = Counter[str]()
