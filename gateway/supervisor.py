@@ -43,11 +43,11 @@ class Supervisor:
 
     def run(self) -> int:
         """Returns the exit code: 0 after a clean stop, 1 when workers cannot start."""
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGINT, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_hup)
         with tempfile.TemporaryDirectory(prefix="signalbox-metrics-") as folder:
             environ = {**os.environ, METRICS_DIR: folder, SUPERVISOR_PID: str(os.getpid())}
-            signal.signal(signal.SIGTERM, self._on_stop)
-            signal.signal(signal.SIGINT, self._on_stop)
-            signal.signal(signal.SIGHUP, self._on_hup)
             self._workers = [self._start(environ) for _ in range(self._count)]
             while not self._stop:
                 time.sleep(_POLL_S)
