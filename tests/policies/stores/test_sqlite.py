@@ -207,7 +207,7 @@ def test_the_thread_writes_what_the_loop_does_not_wait_for(opened, tmp_path):
 
 def test_a_second_process_is_told_what_to_do(opened, tmp_path):
     opened()
-    with pytest.raises(StoreError, match="another process uses the state folder .*SIGNALBOX_STATE_DIR"):
+    with pytest.raises(StoreError, match=r"another process uses the state folder .*SIGNALBOX_STATE_DIR"):
         SqliteStore(tmp_path)
 
 
