@@ -6,6 +6,7 @@ full.
 
 import io
 import json
+import logging
 import sys
 import threading
 import traceback
@@ -149,6 +150,20 @@ def _frames_of(error: BaseException) -> list[str]:
         lines[:0] = [*traceback.format_tb(cause.__traceback__), f"{_name_of(cause)}\n"]
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return lines
+
+
+class _WithoutText(logging.Formatter):
+    """What libraries report of faults (uvicorn, asyncio): which exception and where it came from, not what it says."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        # The first line of the message as it was written; arguments and further lines have reprs of exceptions.
+        line = f"{record.name}: {str(record.msg).partition(chr(10))[0]}\n"
+        error = record.exc_info[1] if record.exc_info else None
+        return "".join([line, *(_frames_of(error) if error is not None else ())]).rstrip()
+
+
+if logging.lastResort is not None:  # writes to standard error what no handler takes, and we install none
+    logging.lastResort.setFormatter(_WithoutText())
 
 
 def _render(fields: dict[str, Any]) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import logging
 import os
 import threading
 import time
@@ -102,6 +103,21 @@ def test_what_exceptions_say_is_for_debugging(level, is_told):
     assert line["error"].startswith("KeyError")
     assert "ValueError" in line["trace"]
     assert line["trace"].count(f"in {test_what_exceptions_say_is_for_debugging.__name__}") == 2
+
+
+def test_what_libraries_report_of_faults_has_no_text_either():
+    """uvicorn and asyncio write to standard error by themselves when something of ours fails in their hands."""
+    shown = []
+    for message, arguments in (("Exception in ASGI application\n", ()), (f"never retrieved\n{PROMPT}", ()),
+                               ("failed: %r", (PROMPT,))):  # fmt: skip
+        try:
+            int(PROMPT)
+        except ValueError as error:
+            record = logging.LogRecord("uvicorn.error", logging.ERROR, "f", 1, message, arguments, None)
+            record.exc_info = (type(error), error, error.__traceback__)
+        shown.append(logging.lastResort.format(record))
+    assert all("ValueError" in text and "test_logs.py" in text for text in shown)
+    assert not [text for text in shown if PROMPT in text]
 
 
 def test_why_a_file_failed_is_always_told():
