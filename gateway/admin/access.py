@@ -22,6 +22,22 @@ from providers.base import error_object
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")  # each may do what those before it may
 _OWNER = Admin("admin", "admin")  # whoever holds SIGNALBOX_ADMIN_KEY
 ROLE_FIELD = "x-required-role"  # in the OpenAPI document
+_REFUSED = {
+    "description": "An error of OpenAI's shape. 400: what is wrong with the request; 401 and 403: no admin key, or one "
+    "whose role does not suffice; 413: the body is too large.",
+    "content": {
+        "application/json": {
+            "example": {
+                "error": error_object(
+                    "The admin API needs an admin key as 'Authorization: Bearer <key>'.",
+                    "invalid_request_error",
+                    None,
+                    "admin_access_denied",
+                )
+            }
+        }
+    },
+}
 
 
 class AdminError(Exception):
@@ -118,6 +134,7 @@ def check_guards(app: FastAPI) -> None:
             raise RuntimeError(f"{path} has {len(roles)} guards; a route of /admin needs one")
         assert isinstance(route, APIRoute)
         route.openapi_extra = {**(route.openapi_extra or {}), ROLE_FIELD: roles[0]}
+        route.responses = {"4XX": _REFUSED, **route.responses}
 
 
 def _guards(route: object) -> Sequence[Needs]:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -137,7 +138,7 @@ def view(settings: KeyConfig, record: KeyRecord | None, now_s: float) -> dict[st
         "source": "config" if record is None else "created",
         "prefix": None if record is None else record.prefix,
         "created": None if record is None else text_of(record.created_s),
-        "expires": None if settings.expires is None else text_of(settings.expires.timestamp()),
+        "expires": None if settings.expires is None else _text(settings.expires),
         "previous_until": max((text_of(one.until_s) for one in record.previous if one.until_s > now_s), default=None)
         if record is not None
         else None,
@@ -146,4 +147,10 @@ def view(settings: KeyConfig, record: KeyRecord | None, now_s: float) -> dict[st
 
 def text_of(moment_s: float) -> str:
     """Unix seconds as people write a moment, in UTC."""
-    return datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return _text(datetime.fromtimestamp(moment_s, UTC))
+
+
+def _text(moment: datetime) -> str:
+    with suppress(OverflowError):  # the first and the last hours of the calendar are in no other zone
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -208,7 +208,12 @@ def commands() -> str:
 
     runner = CliRunner()
     names = signalbox.list_commands(click.Context(signalbox))
-    calls = [["--help"], *([name, "--help"] for name in names)]
+    calls = [["--help"]]
+    for name in names:
+        calls.append([name, "--help"])
+        found = signalbox.get_command(click.Context(signalbox), name)
+        if isinstance(found, click.Group):
+            calls += [[name, below, "--help"] for below in found.commands]
     parts = []
     for call in calls:
         result = runner.invoke(signalbox, call, prog_name="signalbox", terminal_width=100, env={"COLUMNS": "100"})

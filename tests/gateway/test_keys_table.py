@@ -176,6 +176,21 @@ def test_a_change_takes_away_what_is_null_and_leaves_the_rest():
     assert (after.models, after.tags, after.metadata, after.disabled) == (None, ("t",), {"owner": "ada"}, True)
 
 
+@pytest.mark.parametrize(
+    ("given", "state", "shown"),
+    [
+        ("2030-01-31", "active", "2030-01-31T00:00:00Z"),
+        ("2030-01-31T12:00:00+02:00", "active", "2030-01-31T10:00:00Z"),
+        ("0001-01-01T00:00:00+14:00", "expired", "0001-01-01T00:00:00+14:00"),
+        ("9999-12-31T23:59:59-12:00", "active", "9999-12-31T23:59:59-12:00"),
+    ],
+)
+def test_the_end_of_a_key_is_shown_in_utc(given, state, shown):
+    record, _ = made(expires=given)
+    found = view(record.settings, record, NOW_S)
+    assert (found["state"], found["expires"]) == (state, shown)
+
+
 def test_secrets_are_random_long_and_nowhere_in_what_is_kept_or_shown():
     secrets = {made()[1] for _ in range(100)}
     assert len(secrets) == 100
