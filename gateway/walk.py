@@ -120,8 +120,9 @@ class Walk:
 
     def failed(self, deployment: Deployment, error: ProviderError, now_s: float) -> None:
         """One of two calls failed at `now_s`, and so did the other after it, with which the request goes on."""
-        self._calls += 1
-        self._note(deployment, error, now_s)
+        if error.cause is not Cause.UNSUPPORTED:
+            self._calls += 1
+            self._note(deployment, error, now_s)
 
     def _go_on(self, deployment: Deployment, error: ProviderError, now_s: float, until_s: float) -> Step | None:
         if error.cause is not Cause.UNSUPPORTED:  # else nothing was sent, and what was paid for is still to come

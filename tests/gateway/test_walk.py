@@ -179,6 +179,14 @@ def test_what_could_not_be_said_does_not_cost_a_second_token():
     assert bench.tokens == START_TOKENS - 1
 
 
+def test_a_hedge_that_could_not_be_said_was_no_attempt():
+    cannot = ProviderError(ErrorKind.LOCAL, "too dear", cause=Cause.UNSUPPORTED)
+    bench = Bench(B, C, max_attempts=2)
+    assert bench.walk.beside(A, lambda _: 1) == (B, 1)
+    bench.walk.failed(B, cannot, 0.0)
+    assert bench.after(A, BROKEN).deployment is C
+
+
 def test_nothing_is_started_at_the_deadline():
     bench = Bench(B)
     assert bench.after(A, BROKEN, UNTIL_S) is None
