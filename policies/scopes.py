@@ -25,7 +25,7 @@ class Scope:
 
     `models`: only calls of these count (public names); None: all of the request's. The rest is of budgets
     (`max_request_nusd`: for one request; `is_shrinking`: answers may be made shorter) or of limits (`wait_s`,
-    `counts_cached`).
+    `counts_cached`). `key` is whose it is, where every key has such a budget for itself.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Scope:
     on_soft: SoftAction | None = None
     wait_s: float = 0.0
     counts_cached: bool = True
+    key: str | None = None
 
     @property
     def is_budget(self) -> bool:
@@ -164,6 +165,7 @@ def _budget_scope(name: str, budget: BudgetConfig, key: str | None, models: froz
         is_shrinking=budget.shrink_answers,
         soft_ratio=budget.soft_ratio,
         on_soft=budget.on_soft,
+        key=key if budget.each_key else None,
     )
 
 
