@@ -66,7 +66,7 @@ class AttemptEngine:
             if step is None:
                 raise told or self._nobody(decision)
             if step.wait_s > 0:
-                await self._wait(step.wait_s, outcome)
+                await self._wait(step.wait_s, outcome, walk)
             deployment, is_fresh, is_last = step.deployment, step.is_fresh, step.is_last
 
     async def _hedged(
@@ -149,11 +149,14 @@ class AttemptEngine:
             retry_after_s=self._runtime.guard.earliest_s(decision.candidates),
         )
 
-    async def _wait(self, wait_s: float, outcome: Outcome) -> None:
+    async def _wait(self, wait_s: float, outcome: Outcome, walk: Walk) -> None:
         """The pause before a call that is repeated at the same deployment; no fault of the gateway's speed."""
         began = self._clock()
         try:
             await asyncio.sleep(wait_s)
+        except asyncio.CancelledError:
+            walk.give_up()
+            raise
         finally:
             outcome.paused_s += self._clock() - began
 

@@ -105,6 +105,10 @@ class Walk:
         self._known.setdefault(deployment, _Standing()).refused_s = now_s
         return self._paid(self._next(now_s, until_s))
 
+    def give_up(self) -> None:
+        """Whoever asked is gone before the next call began."""
+        self._paid(None)
+
     def beside(self, deployment: Deployment, admit: Callable[[Deployment], int]) -> tuple[Deployment, int] | None:
         """Who is asked while `deployment` lets wait, with the ticket that `admit` gave: of another provider if there is
         one. It counts as asked; whoever could not be called keeps its turn.

@@ -171,6 +171,7 @@ def test_a_client_that_leaves_in_a_pause_starts_nothing_more():
             await task
         assert scene.transports["a"].opened == 1
         assert scene.value("signalbox_requests_total", outcome="client_gone") == 1
+        assert scene.runtime.retries["m"].budget.tokens == START_TOKENS, "what was paid for nothing is given back"
 
     run_virtual(work())
 
