@@ -37,7 +37,7 @@ TURNS = st.lists(
 BODIES = st.dictionaries(TEXTS, TEXTS, max_size=2) | st.fixed_dictionaries(
     {"model": st.sampled_from(["m", "auto", "sim/x", "é", ""])},
     optional={"messages": TURNS, "prompt": TEXTS, "input": TEXTS, "stream": st.booleans(), "n": st.integers(),
-              "max_tokens": st.integers(), "request_id": TEXTS, "score": st.floats(allow_nan=False)},
+              "max_tokens": st.integers(), "request_id": TEXTS, "score": st.floats(0, 9)},
 )  # fmt: skip
 ANY = st.recursive(
     st.none()
