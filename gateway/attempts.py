@@ -41,33 +41,44 @@ class AttemptEngine:
         told: ProviderError | None = None
         hedge = self._runtime.hedge
         is_fresh = False
-        while True:
-            ticket = guard.admit(deployment)
-            if ticket:
-                run = AttemptRun(
-                    self._runtime, self._loop, self._clock, deployment, outcome, sink, limits, ticket, is_last=is_last
-                )
-                if hedge is not None and walk is None:
-                    walk = self._walk(decision, outcome, limits)
-                    deployment, error = await self._hedged(hedge, run, ticket, walk, outcome, sink, limits)
-                else:
-                    try:
-                        error = None
-                        await run.attempt(fresh=is_fresh)
-                    except ProviderError as failed:
-                        error = failed
-                if error is None:
-                    if budget.tokens < CAP_TOKENS:
-                        budget.tokens += limits.retry.rules.budget_ratio  # at most a part above the cap
-                    return
-            walk = walk or self._walk(decision, outcome, limits)
-            step = self._step(walk, deployment, error if ticket else None, limits)
-            told = _more_telling(told, error)
-            if step is None:
-                raise told or self._nobody(decision)
-            if step.wait_s > 0:
-                await self._wait(step.wait_s, outcome, walk)
-            deployment, is_fresh, is_last = step.deployment, step.is_fresh, step.is_last
+        try:
+            while True:
+                ticket = guard.admit(deployment)
+                if ticket:
+                    run = AttemptRun(
+                        self._runtime,
+                        self._loop,
+                        self._clock,
+                        deployment,
+                        outcome,
+                        sink,
+                        limits,
+                        ticket,
+                        is_last=is_last,
+                    )
+                    if hedge is not None and walk is None:
+                        walk = self._walk(decision, outcome, limits)
+                        deployment, error = await self._hedged(hedge, run, ticket, walk, outcome, sink, limits)
+                    else:
+                        try:
+                            error = None
+                            await run.attempt(fresh=is_fresh)
+                        except ProviderError as failed:
+                            error = failed
+                    if error is None:
+                        return
+                walk = walk or self._walk(decision, outcome, limits)
+                step = self._step(walk, deployment, error if ticket else None, limits)
+                told = _more_telling(told, error)
+                if step is None:
+                    raise told or self._nobody(decision)
+                if step.wait_s > 0:
+                    await self._wait(step.wait_s, outcome, walk)
+                deployment, is_fresh, is_last = step.deployment, step.is_fresh, step.is_last
+        finally:  # also where whoever asked leaves with the last byte
+            answer = outcome.answered_by
+            if answer is not None and answer.is_complete and budget.tokens < CAP_TOKENS:
+                budget.tokens += limits.retry.rules.budget_ratio  # at most a part above the cap
 
     async def _hedged(
         self,

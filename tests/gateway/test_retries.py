@@ -161,6 +161,20 @@ def test_answers_earn_up_to_the_cap():
     run_virtual(work())
 
 
+def test_a_client_that_leaves_with_the_last_byte_has_been_answered():
+    async def work():
+        lingering = Answer([b"text:one\n", b"usage:7,3\ndone\n"])
+        scene = Stage({"a": ScriptedTransport(lingering)})
+        task = asyncio.ensure_future(scene.run(stream=True))
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert scene.runtime.retries["m"].budget.tokens == pytest.approx(START_TOKENS + 0.2)
+
+    run_virtual(work())
+
+
 def test_a_client_that_leaves_in_a_pause_starts_nothing_more():
     async def work():
         scene = Stage({"a": ScriptedTransport(failing(ErrorKind.THROTTLED, 2), GOOD)})
