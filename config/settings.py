@@ -35,6 +35,10 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: Port = Field(default=8080, description="Port to listen on; 0 takes a free one.")
+    reuse_port: bool = Field(
+        default=False,
+        description="Whether another gateway of the same user may listen on the same port, to take over from this one.",
+    )
     admin_port: Port | None = Field(
         default=None,
         description="Port of a second listener, for `/admin`, `/docs`, `/openapi.json` and `/metrics`: the first has "

@@ -22,6 +22,7 @@ _MAX_HEAD_BYTES = 32 * 1024
 _MAX_HEADERS = 100
 _HEAD_S = 20.0  # for a request head to arrive, from its first byte or from the connection's start
 _MAX_TARGET_BYTES = 8 * 1024
+_FIRST_WORD_S = 1.0  # for a request to arrive that was on its way when the server stopped listening
 _MAX_PIPELINED = 16  # requests that wait for the answer before them
 _WRITE_STALL_S = 30.0  # in which a client that has bytes to read has to take some
 # Beyond the limit of connections one more in so many is still heard, because it may ask how the gateway is.
@@ -56,6 +57,7 @@ class Connection(HttpToolsProtocol):
     server_state: DrainingState
     head_s = _HEAD_S
     write_stall_s = _WRITE_STALL_S
+    first_word_s = _FIRST_WORD_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -175,6 +177,17 @@ class Connection(HttpToolsProtocol):
                 self.loop, self.transport, self.write_stall_s, lambda: self._abort_for("write_stall")
             )
         self._reader_watch.start()
+
+    def shutdown(self) -> None:
+        # Somebody who has just connected is about to ask: it gets an answer that tells it to leave, and no hang-up.
+        if self._in_head and (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+            self.loop.call_later(self.first_word_s, self._end_if_silent)
+        else:
+            super().shutdown()
+
+    def _end_if_silent(self) -> None:
+        if self._in_head:
+            super().shutdown()
 
     def announce_end(self) -> None:
         """The server is about to end: answers that have not begun say so to their client."""

@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -81,8 +82,12 @@ class Server(uvicorn.Server):
 
         The side listener stays to the last: somebody may want to see how it goes.
         """
+        waiting = [sock for listener in sockets or () for sock in _waiting_at(listener)]
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
+        loop = asyncio.get_running_loop()
+        for sock in waiting:
+            await loop.connect_accepted_socket(partial(_connection, self.config, self.server_state, loop), sock)
         drained_at = asyncio.get_running_loop().time() + self._drain_s
         await self._finish(self.server_state, drained_at)
         if self._side is not None:
@@ -133,9 +138,7 @@ class SideListener:
         self._config.load()
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(config=self._config, server_state=self.state, app_state={}, _loop=loop),
-            sock=self._sock,
-            backlog=self._config.backlog,
+            partial(_connection, self._config, self.state, loop), sock=self._sock, backlog=self._config.backlog
         )
 
     def close(self) -> None:
@@ -181,12 +184,33 @@ def _config(app: Any) -> uvicorn.Config:
     )
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound TCP socket. Raises OSError with the address in its text."""
+def _connection(config: uvicorn.Config, state: DrainingState, loop: asyncio.AbstractEventLoop) -> Connection:
+    return Connection(config=config, server_state=state, app_state={}, _loop=loop)
+
+
+def _waiting_at(listener: socket.socket) -> list[socket.socket]:
+    """Whoever has connected and was not heard yet: the system would hang up on them with the end of the listener."""
+    listener.setblocking(False)
+    found = []
+    try:
+        while True:
+            sock, _ = listener.accept()
+            sock.setblocking(False)
+            found.append(sock)
+    except OSError:  # nobody is left
+        return found
+
+
+def listening_socket(host: str, port: int, *, may_share: bool = False) -> socket.socket:
+    """A bound TCP socket; with `may_share` other processes that ask for the same may have its port too. Raises OSError
+    with the address in its text.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if may_share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
     except OSError as error:
         sock.close()

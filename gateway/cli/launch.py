@@ -96,25 +96,27 @@ class _Listeners:
     @classmethod
     def open(cls, settings: Settings, environ: Mapping[str, str], stack: ExitStack) -> Self:
         """Closed with `stack`. Raises OSError whose text says which address, and what to do."""
-        data = _socket(environ.get(_INHERITED_FD), settings.host, settings.port, "--port or SIGNALBOX_PORT")
+        share = settings.reuse_port
+        chosen_by = "--port or SIGNALBOX_PORT"
+        data = _socket(environ.get(_INHERITED_FD), settings.host, settings.port, chosen_by, may_share=share)
         stack.enter_context(data)
         if settings.admin_port is None:
             return cls(data, None)
         inherited = environ.get(_INHERITED_ADMIN_FD)
-        admin = _socket(inherited, settings.admin_host, settings.admin_port, "SIGNALBOX_ADMIN_PORT")
+        admin = _socket(inherited, settings.admin_host, settings.admin_port, "SIGNALBOX_ADMIN_PORT", may_share=share)
         return cls(data, stack.enter_context(admin))
 
     def all(self) -> list[socket.socket]:
         return [self.data] if self.admin is None else [self.data, self.admin]
 
 
-def _socket(inherited: str | None, host: str, port: int, chosen_by: str) -> socket.socket:
+def _socket(inherited: str | None, host: str, port: int, chosen_by: str, *, may_share: bool) -> socket.socket:
     from gateway.server import listening_socket
 
     if inherited is not None:
         return socket.socket(fileno=int(inherited))
     try:
-        return listening_socket(host, port)
+        return listening_socket(host, port, may_share=may_share)
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror or error}. Choose another with {chosen_by}.") from None
 
@@ -149,8 +151,9 @@ def _supervise(settings: Settings, listeners: _Listeners, config: Config) -> int
     if settings.config is not None:
         os.environ["SIGNALBOX_CONFIG"] = str(settings.config)
     command_line = ["-P", "-m", "gateway.cli.main", "serve"]
-    for sock in listeners.all():
-        sock.listen(_BACKLOG)
+    if not settings.reuse_port:  # else somebody may still serve there, and connections should not wait for our workers
+        for sock in listeners.all():
+            sock.listen(_BACKLOG)
     _announce(listeners, _Shown.of(config, settings))
     return Supervisor(command_line, listeners.all(), settings.workers, settings.lame_duck_s + settings.drain_s).run()
 

@@ -40,6 +40,6 @@ def command(host: str | None, port: int | None, workers: int | None, config_file
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    # At once, because there is nothing to clean up. An exception would be lost where Python ignores them: in callbacks of
-    # the import system, for one.
+    # At once, because there is nothing to clean up. An exception would be lost where Python ignores them: in callbacks
+    # of the import system, for one.
     os._exit(0)

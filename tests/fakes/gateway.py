@@ -225,7 +225,7 @@ class Gateway:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                if send(f"{self.root_url}/readyz", timeout_s=5).status == 200:
+                if send(f"{self.admin_url}/readyz", timeout_s=5).status == 200:
                     return True
             except OSError:
                 pass

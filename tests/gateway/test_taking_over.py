@@ -1,0 +1,105 @@
+"""A process takes over the port of another one while clients keep coming."""
+
+import http.client
+import json
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.fakes.gateway import Gateway
+from tests.fakes.http import send
+from tests.gateway.listening import CHAT, post, statuses, until
+from tests.gateway.test_connection import GOOD, serve
+
+CONFIG = {
+    "providers": {"sim": {"kind": "mock", "pace": False}},
+    "models": {"m": {"deployments": [{"provider": "sim", "model": "echo"}]}},
+}
+BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "alpha"}]})
+SHARED = {"SIGNALBOX_REUSE_PORT": "true", "SIGNALBOX_LAME_DUCK_S": "1", "SIGNALBOX_DRAIN_S": "20"}
+
+
+def client(port, is_over):
+    """Requests on one connection for as long as it may be used. Returns (what went wrong, how many went well)."""
+    wrong, count = [], 0
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    while not is_over.is_set():
+        try:
+            connection.request("POST", "/v1/chat/completions", BODY, {"content-type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            wrong.append(repr(error))
+            connection.close()
+            continue
+        count += 1
+        if answer.status != 200:
+            wrong.append(answer.status)
+        if answer.getheader("connection") == "close" or count % 7 == 0:
+            connection.close()  # and a new one: whichever process gets it
+    connection.close()
+    return wrong, count
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_is_lost_when_another_takes_over(workers):
+    with Gateway(CONFIG, env=SHARED, workers=workers) as old:
+        env = SHARED | {"SIGNALBOX_PORT": str(old.port)}
+        is_over = threading.Event()
+        with ThreadPoolExecutor(4) as pool:
+            running = [pool.submit(client, old.port, is_over) for _ in range(4)]
+            try:
+                # The admin port is its own, so that it can be asked alone whether it is ready.
+                with Gateway(CONFIG, env=env, workers=workers, has_admin_port=True) as new:
+                    new.wait_metric("signalbox_requests_total", 1)
+                    old.signal(signal.SIGTERM)
+                    assert old.stop() == 0
+                    before = new.metric("signalbox_requests_total")
+                    new.wait_metric("signalbox_requests_total", before + 20)
+                    is_over.set()
+                    results = [future.result() for future in running]
+            finally:
+                is_over.set()
+    assert [wrong for wrong, _ in results] == [[]] * 4
+    assert all(count for _, count in results)
+
+
+@pytest.mark.e2e
+def test_without_it_a_second_one_on_the_port_is_refused():
+    with Gateway(CONFIG) as old:
+        with pytest.raises(AssertionError, match="in use"), Gateway(CONFIG, env={"SIGNALBOX_PORT": str(old.port)}):
+            pass
+        assert send(f"{old.root_url}/readyz").status == 200
+
+
+def test_a_request_on_its_way_is_answered_when_nobody_listens_any_more():
+    async def work(gateway):
+        client = await gateway.connect()
+        await until(lambda: gateway.state.connections)
+        gateway.state.is_draining = True
+        for connection in list(gateway.state.connections):
+            connection.shutdown()
+        client.writer.write(post(CHAT))
+        data = await client.read_all(silence_s=2.0)
+        assert statuses(data) == [200]
+        assert b"connection: close" in data
+        assert client.is_closed
+
+    serve(work, GOOD)
+
+
+def test_who_stays_silent_then_is_hung_up_on(monkeypatch):
+    monkeypatch.setattr("gateway.connection.Connection.first_word_s", 0.05)
+
+    async def work(gateway):
+        client = await gateway.connect()
+        await until(lambda: gateway.state.connections)
+        for connection in list(gateway.state.connections):
+            connection.shutdown()
+        assert await client.read_all(silence_s=2.0) == b""
+        assert client.is_closed
+
+    serve(work)
