@@ -68,6 +68,9 @@ def _of_budgets(played: Played) -> Iterator[str]:
         earned = scenario.tokens + scenario.budget_ratio * answers
         if paid > earned + 1e-6:
             yield f"{paid} extra calls of {name} were made, and {earned:g} tokens were there"
+        least = scenario.tokens + scenario.budget_ratio * sum(outcome.ending == "ok" for outcome in outcomes) - paid
+        if budget.tokens < min(least, CAP_TOKENS - paid) - 1e-6:
+            yield f"the retry budget of {name} has {budget.tokens:g} tokens, {least:g} should be left"
 
 
 def _of_breakers(played: Played) -> Iterator[str]:
@@ -93,13 +96,14 @@ def _paid(attempts: list[Attempt]) -> int:
     paid = 0
     before: list[int] = []  # the call, or the two at once, that came before
     for index, attempt in enumerate(attempts):
-        if before and attempt.started < attempts[before[-1]].ended:
+        if attempt.is_hedge:
             paid += 1
             before.append(index)
             continue
         is_repeat = any(own.deployment is attempt.deployment for own in attempts[:index])
         if before and not any(_is_free(own, attempts) for own in before):
-            paid += is_repeat or all(_costs_a_token(attempts[own]) for own in before)
+            last = max((attempts[own] for own in before), key=lambda own: own.ended)
+            paid += is_repeat or _costs_a_token(last)
         before = [index]
     return paid
 
