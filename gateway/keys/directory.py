@@ -86,6 +86,8 @@ class KeyDirectory:
                 problems.append(f"'{record.name}': the configuration has a key of this name, which is used instead")
             elif problem is not None:
                 problems.append(f"'{record.name}': {problem[1]}")
+        if problems and tuple(problems) != self._unusable and self._logger is not None:
+            self._logger.warning("keys not in use", problems=problems)
         self._unusable = tuple(problems)
         has_priority = any(caller.is_priority for caller in keys.values())
         return replace(runtime, keys=keys, overload=runtime.overload.for_keys(has_priority=has_priority))
@@ -139,11 +141,11 @@ class KeyDirectory:
         return bool(self.records) or self._failed_at is not None
 
     def describe(self) -> dict[str, Any]:
-        """The state for /readyz."""
+        """The state for /readyz, which is open to everybody: names and addresses are in the log only."""
         status = self.status
         shown: dict[str, Any] = {"store": status.where, "state": "current", "made": status.count}
         if status.stale_s is not None:
-            shown |= {"state": "stale", "stale_s": round(status.stale_s, 1), "error": status.error}
+            shown |= {"state": "stale", "stale_s": round(status.stale_s, 1)}
         if status.problems:
-            shown["problems"] = status.problems
+            shown["unusable"] = len(status.problems)
         return shown

@@ -6,8 +6,10 @@ test_reference.py fails while a page has something else there.
 
 import inspect
 import re
+import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from types import SimpleNamespace
 from typing import Any
 
 from click.testing import CliRunner
@@ -17,6 +19,8 @@ from config.inactive import inactive_sections
 from config.json_schema import json_schema
 from config.load import load_bytes
 from config.settings import PREFIX, Settings, secret_settings
+from gateway.admin.access import ROLE_FIELD
+from gateway.admin.app import build_control_plane
 from gateway.api.endpoint import endpoints
 from gateway.cli.main import signalbox
 from gateway.telemetry.metrics import Metrics
@@ -203,6 +207,19 @@ def endpoint_list() -> str:
     return table(("method", "path", "asks for", ""), rows)
 
 
+def admin_list() -> str:
+    """What the control plane itself says of its routes."""
+    recorder = SimpleNamespace(logger=None)
+    service: Any = SimpleNamespace(settings=Settings.load({}), recorder=recorder, wall_clock=time.time)
+    reloader: Any = None
+    rows = [
+        [f"`{method.upper()}`", f"`{path}`", of[ROLE_FIELD], " ".join(of["description"].split())]
+        for path, methods in build_control_plane(service, reloader, []).openapi()["paths"].items()
+        for method, of in methods.items()
+    ]
+    return table(("method", "path", "role", ""), sorted(rows, key=lambda row: row[1].strip("`")))
+
+
 def commands() -> str:
     import click
 
@@ -326,6 +343,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "metrics": metrics,
     "endpoints": endpoint_list,
+    "admin": admin_list,
     "commands": commands,
     "refusals": refusal_list,
     "no-candidates": no_candidates,

@@ -86,7 +86,7 @@ def _reasons() -> Iterator[str]:
             if not isinstance(node, ast.Call):
                 continue
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            at = {"_refused": 0, "RefusedError": 0, "record_refusal": 1, "error_object": 3}.get(name)
+            at = {"_refused": 0, "RefusedError": 0, "record_refusal": 1, "error_object": 3, "AdminError": 1}.get(name)
             if at is not None and len(node.args) > at:
                 yield from (
                     one.value
