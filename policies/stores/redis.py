@@ -151,7 +151,7 @@ class RedisStore:
             case b"denied":
                 meter, amount = lines[answer[3]]
                 return codec.denied(meter, answer[4], amount, now_s)
-        return Unavailable("this hold was given up before")
+        return Unavailable("this hold was given up, or its lease has ended")
 
     async def extend(self, hold_id: str, amounts: Sequence[int]) -> Verdict:
         held = self._held.get(hold_id)

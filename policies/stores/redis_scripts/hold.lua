@@ -10,7 +10,7 @@ local known = redis.call('HGET', holds_key, input.id)
 if known then
   return answer(told, 'granted', began, cmsgpack.unpack(known).left)
 end
-if redis.call('EXISTS', prefix .. ':over:' .. input.id) == 1 then
+if redis.call('EXISTS', prefix .. ':over:' .. input.id, prefix .. ':late:' .. input.id) > 0 then
   return answer(told, 'over')
 end
 

@@ -14,7 +14,7 @@ from policies.windows import Calendar, CalendarWindow, RollingWindow
 from tests.fakes.gateway import free_port
 from tests.fakes.loops import both_loops
 from tests.fakes.redis import RedisServer
-from tests.policies.stores.kinds import at_once, budget, per_minute
+from tests.policies.stores.kinds import Clock, at_once, budget, per_minute
 
 
 def _store(url, **options):
@@ -165,6 +165,24 @@ async def test_a_hold_that_was_given_up_is_not_taken_any_more(redis_server):
     await store.told()
     assert isinstance(await store.hold("a", _lines(day), 60), Unavailable)
     assert (await store.balances([day]))[0].held == 0
+    await store.close()
+
+
+@both_loops
+async def test_what_was_used_elsewhere_is_charged_once_per_id_and_in_its_window(redis_server):
+    clock = Clock()
+    store = _store(redis_server.url, now=clock)
+    day, minute = budget(1000), per_minute(500)
+    for at_s in (clock.now_s, clock.now_s, clock.now_s - 86_400):
+        store.charge("elsewhere", [Line(day, 30), Line(minute, 7)], at_s)
+    store.charge("yesterday", [Line(day, 30), Line(minute, 7)], clock.now_s - 50_000)
+    store.charge("half a minute ago", [Line(minute, 7)], clock.now_s - 30)
+    assert store.unreported == 3
+    await store.told()
+    assert [balance.spent for balance in await store.balances([day, minute])] == [30, 14]
+    clock.now_s += 31
+    assert (await store.balances([minute]))[0].spent == 7
+    assert store.unreported == 0
     await store.close()
 
 
