@@ -17,7 +17,7 @@ from providers.base import Usage
 
 FILE_NAME = "signalbox.db"  # in the folder for state; balances and holds are in it too
 _KEPT_IN_MEMORY = 10_000
-_AT_ONCE = 5_000  # rows per step of a deletion: none of them holds up the writer for long
+_AT_ONCE = 1_000  # rows per step of a deletion: none of them holds up a writer for long
 
 _ENTRY_COLUMNS = tuple(field.name for field in fields(Entry) if field.name not in ("usage", "tags"))
 _USAGE_COLUMNS = tuple(
@@ -78,10 +78,10 @@ def insert(connection: sqlite3.Connection, entries: Iterable[Mapping[str, Any]])
     connection.executemany(_INSERT, [_values(entry) for entry in entries])
 
 
-def delete_before(connection: sqlite3.Connection, until_s: float) -> int:
-    """Delete some of the entries that are older; the number of them (0: none is left)."""
+def delete_before(connection: sqlite3.Connection, until_s: float) -> bool:
+    """Delete some of the entries that are older; whether there may be more of them."""
     old = "SELECT rowid FROM entries WHERE at_s < ? LIMIT ?"
-    return connection.execute(f"DELETE FROM entries WHERE rowid IN ({old})", (until_s, _AT_ONCE)).rowcount  # noqa: S608
+    return connection.execute(f"DELETE FROM entries WHERE rowid IN ({old})", (until_s, _AT_ONCE)).rowcount == _AT_ONCE  # noqa: S608
 
 
 class Ledger:
@@ -181,10 +181,12 @@ def _statement(
 
 def _values(entry: Mapping[str, Any]) -> list[Any]:
     usage = entry["usage"] or {}
-    values = [entry.get(name) for name in _ENTRY_COLUMNS]
-    values.append(orjson.dumps(entry["tags"]).decode())
-    values += [usage.get(name) for name in _USAGE_COLUMNS]
-    return values
+    tags = entry["tags"]
+    return [
+        *map(entry.get, _ENTRY_COLUMNS),
+        orjson.dumps(tags).decode() if tags else "[]",
+        *map(usage.get, _USAGE_COLUMNS),
+    ]
 
 
 def _row(values: Sequence[Any]) -> dict[str, Any]:

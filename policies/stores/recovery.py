@@ -111,6 +111,17 @@ def recover_workers(
     return found
 
 
+def tidy_up(
+    connection: sqlite3.Connection, disk: Disk, now: Callable[[], float], keep_days: float | None, rounds: int = 50
+) -> None:
+    """Delete what nobody asks for any more, in transactions that are short. Raises sqlite3.Error."""
+    for _ in range(rounds):
+        with transaction(connection, disk):
+            has_more = tables.tidy(connection, now(), keep_days)
+        if not has_more:
+            return
+
+
 def worker_name(identity: str) -> str:
     """How the journal and the lock of a worker are called."""
     return f"{_WORKER}-{identity}"

@@ -21,7 +21,7 @@ from policies.stores.base import Balance, Granted, Line, Meter, Settlement, Stor
 from policies.stores.journal import Disk, Journal, remove_all, remove_applied
 from policies.stores.locks import lock_alone
 from policies.stores.memory import Held, MemoryStore
-from policies.stores.recovery import ALONE, Applier, apply_changes, checkpoint, recover, transaction
+from policies.stores.recovery import ALONE, Applier, apply_changes, checkpoint, recover, tidy_up
 
 _SEGMENT_BYTES = 8 << 20
 _APPLY_EVERY_S = 0.2
@@ -193,8 +193,7 @@ class SqliteStore(MemoryStore):
 
     def _tidy(self) -> None:
         try:
-            with transaction(self._connection, self._disk):
-                tables.tidy(self._connection, self._now(), self._keep_days)
+            tidy_up(self._connection, self._disk, self._now, self._keep_days)
         except sqlite3.Error as error:
             self._cannot_apply = f"the database in {self._folder} cannot be written: {error}"
 

@@ -35,7 +35,7 @@ from policies.stores.base import (
 )
 from policies.stores.journal import Disk, Journal, remove_all, remove_applied
 from policies.stores.locks import FileLock, lock_shared
-from policies.stores.recovery import checkpoint, recover, recover_workers, transaction, worker_name
+from policies.stores.recovery import checkpoint, recover, recover_workers, tidy_up, transaction, worker_name
 from policies.stores.replica import Replica
 
 _MAX_WAIT_S = 0.2
@@ -67,6 +67,7 @@ class _Operation:
 class SharedSqliteStore:
     """The store of one of several processes with the same state folder. `now` gives Unix seconds, the same for all.
 
+    Each process makes its own, after it was forked.
     `keep_days` is how long entries stay. Opening it applies what other processes left: StoreError where a process has
     the folder for itself, or the database cannot be read.
     """
@@ -274,8 +275,7 @@ class SharedSqliteStore:
         if rounds % _RECOVER_EVERY == 0:
             recover_workers(self._keeper, self._folder, self._disk, self._now, self.reports)
         if rounds % _TIDY_EVERY == 0:
-            with transaction(self._keeper, self._disk):
-                tables.tidy(self._keeper, self._now(), self._keep_days)
+            tidy_up(self._keeper, self._disk, self._now, self._keep_days)
 
     def _close(self) -> None:
         self._is_closing.set()
@@ -314,6 +314,8 @@ def _recover(folder: Path, disk: Disk, now: Callable[[], float], reports: Report
     connection = tables.connect(folder, busy_s=_START_WAIT_S)
     try:
         recover(connection, folder, disk, now, reports)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"the state folder {folder} cannot be used: {error}") from error
     finally:
         connection.close()
 

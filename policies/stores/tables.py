@@ -4,6 +4,7 @@ Both SQLite stores use the same tables, so that a gateway can go from one worker
 A calendar meter has one row, that of its newest window: what is charged later to an older one changes nothing any more.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC
@@ -47,6 +48,8 @@ def connect(folder: Path, *, busy_s: float) -> sqlite3.Connection:
     """
     path = folder / entries.FILE_NAME
     try:
+        # SQLite gives its other files the mode of the first.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -60,9 +63,8 @@ def connect(folder: Path, *, busy_s: float) -> sqlite3.Connection:
         connection.execute(f"PRAGMA user_version = {_VERSION}")
         connection.execute("COMMIT")
         connection.execute(f"PRAGMA busy_timeout = {int(busy_s * 1000)}")
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise StoreError(f"{path} cannot be opened: {error}; is the folder on a local disk and writable?") from error
-    path.chmod(0o600)
     return connection
 
 
@@ -72,7 +74,7 @@ class Changes:
     def __init__(self) -> None:
         self._amounts: dict[tuple[str, float], list[int]] = {}  # (meter, start of its window): [spent, held]
         self._buckets: dict[tuple[str, float], int] = {}
-        self._holds: dict[str, tuple[float, bool, bool, bytes] | None] = {}
+        self._holds: dict[str, tuple[float, bool, bool, object] | None] = {}
         self._entries: list[Mapping[str, Any]] = []
         self._void: list[tuple[str]] = []
         self._others: list[tuple[str, tuple[Any, ...]]] = []
@@ -96,7 +98,7 @@ class Changes:
 
     def put_hold(self, hold_id: str, until_s: float, lines: object, *, is_dispatched: bool, is_ended: bool) -> None:
         """There is this hold now; what was known of it before is replaced."""
-        self._holds[hold_id] = (until_s, is_dispatched, is_ended, orjson.dumps(lines))
+        self._holds[hold_id] = (until_s, is_dispatched, is_ended, lines)
 
     def remove_hold(self, hold_id: str) -> None:
         self._holds[hold_id] = None
@@ -123,7 +125,7 @@ class Changes:
         for statement, values in self._others:
             connection.execute(statement, values)
         gone = [(hold_id,) for hold_id, row in self._holds.items() if row is None]
-        there = [(hold_id, *row) for hold_id, row in self._holds.items() if row is not None]
+        there = [(hold_id, *row[:3], orjson.dumps(row[3])) for hold_id, row in self._holds.items() if row is not None]
         if gone:
             connection.executemany("DELETE FROM holds WHERE id = ?", gone)
         if there:
@@ -178,7 +180,15 @@ def account_row(meter_id: str, account: Account) -> tuple[Any, ...]:
 def hold_lines(held: Held) -> list[tuple[Any, ...]]:
     """The lines of a hold, in JSON types: meter, unit, limit, whether it is returned, kind, mark, amount."""
     return [
-        (meter.id, meter.unit, meter.limit, meter.is_returned, kind_of(account), mark, amount)
+        (
+            meter.id,
+            meter.unit,
+            meter.limit,
+            isinstance(meter.window, NoWindow),
+            "rolling" if type(account) is RollingAccount else "calendar",
+            mark,
+            amount,
+        )
         for meter, account, mark, amount in zip(held.meters, held.accounts, held.marks, held.amounts, strict=True)
     ]
 
@@ -271,8 +281,8 @@ def flagged_id(hold_id: str) -> str:
     return f"{hold_id}/lease_ended"
 
 
-def tidy(connection: sqlite3.Connection, now_s: float, keep_days: float | None) -> None:
-    """Delete what nobody asks for any more, within an open transaction; of old entries only some at a time."""
+def tidy(connection: sqlite3.Connection, now_s: float, keep_days: float | None) -> bool:
+    """Delete what nobody asks for any more, within an open transaction; whether more old entries are left."""
     connection.execute("DELETE FROM holds WHERE is_ended = 1 AND until_s < ?", (now_s - _LATE_KEPT_S,))
     connection.execute("DELETE FROM accounts WHERE end_s < ?", (now_s - _UNUSED_KEPT_S,))
     connection.execute(
@@ -280,5 +290,4 @@ def tidy(connection: sqlite3.Connection, now_s: float, keep_days: float | None) 
         "WHERE accounts.meter_id = buckets.meter_id)",
         (now_s,),
     )
-    if keep_days is not None:
-        entries.delete_before(connection, now_s - keep_days * 86_400)
+    return keep_days is not None and entries.delete_before(connection, now_s - keep_days * 86_400)
