@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from gateway.api.endpoint import Endpoint, Guard
 from gateway.api.exchange import request_id_of, send_refusal
-from gateway.auth import is_admin
+from gateway.auth import is_any_admin
 from gateway.service import Service
 from gateway.wire import refusals
 from gateway.wire.http import Message, Receive, Scope, Send
@@ -106,10 +106,11 @@ class App:
 
     def _may_read_metrics(self, scope: Scope) -> bool:
         settings = self._service.settings
-        admin_key = settings.admin_key
-        if admin_key is None or settings.metrics_open:
+        admin_key, admins = settings.admin_key, self._service.runtime.ring.admins
+        if (admin_key is None and not admins) or settings.metrics_open:
             return True
-        return is_admin(dict(scope["headers"]), admin_key.get_secret_value())
+        own = None if admin_key is None else admin_key.get_secret_value()
+        return is_any_admin(dict(scope["headers"]), own, admins)
 
     async def _refuse(self, endpoint: str, error: refusals.RefusedError, scope: Scope, send: Send) -> None:
         request_id = request_id_of(self._service, dict(scope["headers"]))

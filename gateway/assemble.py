@@ -19,7 +19,7 @@ from config.schema_policies import TimeoutsConfig
 from config.settings import Settings
 from gateway.admission import OverloadLimits
 from gateway.availability import Guard
-from gateway.exposure import open_to_the_world
+from gateway.exposure import open_to_the_world, shared_admin_key
 from gateway.feedback.keeper import FeedbackKeeper
 from gateway.keys.ring import ring_of
 from gateway.keys.table import build_keys
@@ -98,6 +98,7 @@ class Assembler:
         Raises ValueError when a provider cannot be built from its options, or anybody could spend the operator's money.
         """
         problem = open_to_the_world(self._settings, has_keys=bool(config.keys) or self.has_made_keys())
+        problem = problem or shared_admin_key(self._settings, {key.sha256 for key in config.keys})
         if problem is not None:
             raise ValueError(problem)
         known = self.prices_until_s, self.price_files

@@ -1,9 +1,11 @@
 """Who is calling: virtual keys in `Authorization: Bearer` or `x-api-key`."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from hashlib import sha256
 from hmac import compare_digest
+
+from pydantic import SecretStr
 
 from gateway.keys.table import Keys
 from gateway.runtime import Caller
@@ -42,6 +44,22 @@ def presented_secret(headers: Mapping[bytes, bytes]) -> bytes | None:
         if scheme.lower() == b"bearer" and secret:
             return secret.strip()
     return headers.get(b"x-api-key") or None
+
+
+def is_any_admin(headers: Mapping[bytes, bytes], admin_key: str | None, admins: Container[str]) -> bool:
+    """Whether the credential opens the control plane: the admin key, or one whose digest is in `admins`."""
+    secret = presented_secret(headers)
+    if secret is None:
+        return False
+    return sha256(secret).hexdigest() in admins or (admin_key is not None and is_admin(headers, admin_key))
+
+
+def refuse_admin_key(headers: Mapping[bytes, bytes], admin_key: SecretStr | None, admins: Container[str]) -> None:
+    """An open gateway asks nobody for a key, but one for administration has no business among the traffic. Raises
+    RefusedError (401).
+    """
+    if is_any_admin(headers, None if admin_key is None else admin_key.get_secret_value(), admins):
+        raise refusals.admin_key_in_traffic()
 
 
 def is_admin(headers: Mapping[bytes, bytes], admin_key: str) -> bool:

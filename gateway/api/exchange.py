@@ -3,7 +3,7 @@
 import asyncio
 import re
 
-from gateway.auth import authenticate
+from gateway.auth import ANONYMOUS, authenticate, refuse_admin_key
 from gateway.service import Service
 from gateway.wire import answers, http, refusals
 from gateway.wire.http import CHANNEL, Channel, Receive, Scope, Send
@@ -27,6 +27,8 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
     gate, place = service.gate, None
     try:
         caller = authenticate(headers, pipeline.runtime.keys)
+        if caller is ANONYMOUS:
+            refuse_admin_key(headers, service.settings.admin_key, pipeline.runtime.ring.admins)
         timeout_s = _timeout_s(headers) if b"x-signalbox-timeout-ms" in headers else None
         _check_content_type(headers)
         if gate.in_flight < gate.open_below:  # see Gate: this is what `enter` would do

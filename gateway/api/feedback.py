@@ -9,7 +9,7 @@ import orjson
 
 from gateway.api.endpoint import Endpoint
 from gateway.api.exchange import request_id_of, send_refusal
-from gateway.auth import authenticate
+from gateway.auth import ANONYMOUS, authenticate, refuse_admin_key
 from gateway.feedback.book import FeedbackBook, UnknownAnswerError, UnknownRequestError
 from gateway.runtime import Caller
 from gateway.service import Service
@@ -36,6 +36,8 @@ async def _handle(service: Service, scope: Scope, receive: Receive, send: Send) 
     runtime = service.runtime
     try:
         caller = authenticate(headers, runtime.keys)
+        if caller is ANONYMOUS:
+            refuse_admin_key(headers, service.settings.admin_key, runtime.ring.admins)
         if runtime.feedback is None:
             raise refusals.feedback_off()
         content_type = headers.get(b"content-type", b"application/json")

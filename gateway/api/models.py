@@ -6,7 +6,7 @@ import orjson
 
 from gateway.api.endpoint import Endpoint
 from gateway.api.exchange import request_id_of, send_refusal
-from gateway.auth import authenticate
+from gateway.auth import ANONYMOUS, authenticate, refuse_admin_key
 from gateway.runtime import ListedModel
 from gateway.service import Service
 from gateway.wire import answers, http, refusals
@@ -22,6 +22,8 @@ async def _handle(service: Service, scope: Scope, _receive: Receive, send: Send)
     runtime = service.runtime
     try:
         caller = authenticate(headers, runtime.keys)
+        if caller is ANONYMOUS:
+            refuse_admin_key(headers, service.settings.admin_key, runtime.ring.admins)
         name = _model_in(scope["path"])
         allowed = [model for model in runtime.models.values() if caller.may_use(model.id)]
         is_anthropic = b"anthropic-version" in headers

@@ -17,7 +17,7 @@ from config.diagnostics import Diagnostic
 from config.schema import Config
 from config.settings import Settings, SettingsError, unknown_variables
 from gateway.cli.source import open_source
-from gateway.exposure import open_to_the_world
+from gateway.exposure import open_to_the_world, shared_admin_key
 
 if TYPE_CHECKING:
     from gateway.reload import Source
@@ -51,6 +51,9 @@ def _serve(settings: Settings, environ: Mapping[str, str]) -> int:
         return _fail("the configuration has errors; nothing was started. 'signalbox check' shows them again.")
     problem = open_to_the_world(settings, has_keys=bool(loaded.config.keys))
     if problem is not None and not _may_have_made_keys(settings):
+        return _fail(problem)
+    problem = shared_admin_key(settings, {key.sha256 for key in loaded.config.keys})
+    if problem is not None:
         return _fail(problem)
     with ExitStack() as stack:
         try:

@@ -117,6 +117,17 @@ def admin_key_needed() -> RefusedError:
     )
 
 
+def admin_key_in_traffic() -> RefusedError:
+    """401: a credential of the control plane on the data plane."""
+    return _refused(
+        "admin_key_in_traffic",
+        401,
+        "This is an admin key: it calls no model.",
+        hint="Send no key, because this gateway has none for callers, and keep this one for /admin.",
+        headers=((b"www-authenticate", b"Bearer"),),
+    )
+
+
 def model_not_allowed(model: str) -> RefusedError:
     """403: the key's allow-list lacks the model."""
     return _refused(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from hashlib import sha256
 
 import pytest
 
@@ -82,6 +83,32 @@ def test_what_is_on_the_one_is_not_on_the_other(locked: Gateway, field: str, sec
             assert status(locked.admin_url, method, path) == 401, path
     for path in PAGES:
         assert (status(locked.root_url, "GET", path), status(locked.admin_url, "GET", path)) == (404, 200)
+
+
+@pytest.mark.parametrize("field", ["authorization", "x-api-key"])
+def test_an_open_gateway_refuses_the_admin_key_among_the_traffic(open_gateway: Gateway, field: str) -> None:
+    for path, body in (("chat/completions", CHAT), ("feedback", {"request_id": "x", "score": 1}), ("models", None)):
+        answer = send(f"{open_gateway.base_url}/{path}", body, headers=by(field, ADMIN_KEY))
+        assert (answer.status, answer.error["code"]) == (401, "admin_key_in_traffic"), path
+    for headers in ({}, by(field, "unused")):
+        assert open_gateway.chat("sim/echo", headers=headers).status == 200
+        assert send(f"{open_gateway.admin_url}/admin/reload", {}, headers=headers).status == 401
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_admin_key_cannot_be_a_callers_too(workers: int) -> None:
+    config = MOCK | {"keys": [key_row("tester", ADMIN_KEY)]}
+    with pytest.raises(AssertionError, match="SIGNALBOX_ADMIN_KEY is the secret"), Gateway(config, workers=workers):
+        pass
+
+
+def test_a_key_of_the_file_for_administration_reads_the_metrics() -> None:
+    reader = {"name": "prometheus", "sha256": sha256(b"sbx-of-prometheus").hexdigest(), "role": "viewer"}
+    with Gateway(MOCK | {"admin_keys": [reader]}, env={"SIGNALBOX_ADMIN_KEY": ""}) as gateway:
+        page = f"{gateway.root_url}/metrics"
+        assert send(page).status == 401
+        assert send(page, headers=by("authorization", "sbx-of-prometheus")).status == 200
+        assert gateway.chat("sim/echo", headers=by("x-api-key", "sbx-of-prometheus")).status == 401
 
 
 @pytest.mark.parametrize("field", ["authorization", "x-api-key"])
