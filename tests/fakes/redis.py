@@ -18,6 +18,8 @@ from typing import Any, Self
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.fakes.gateway import free_port
 
@@ -97,7 +99,8 @@ class RedisServer:
 
     def ask(self, *command: Any) -> Any:
         """The answer to one command."""
-        with redis.Redis(port=self.port, socket_timeout=_PATIENCE_S) as client:
+        once = Retry(NoBackoff(), 0)  # else it tries ten times, for a minute and more
+        with redis.Redis(port=self.port, socket_timeout=_PATIENCE_S, retry=once) as client:
             return client.execute_command(*command)
 
     def calls(self, command: str) -> int:
