@@ -40,10 +40,10 @@ class Books:
 async def open_books(settings: Settings, shared: Path | None) -> Books:
     """Redis where it is configured, else SQLite in the state folder, else memory. Raises StoreError, ValueError.
 
-    Several processes of one machine share SQLite: without a state folder in `shared`, which ends with them.
+    Several processes of one machine share SQLite, workers and one that takes over from another: without a state folder in `shared`, which ends with them.
     """
     folder = settings.state_dir
-    is_shared = settings.workers > 1
+    is_shared = settings.workers > 1 or settings.reuse_port
     if folder is None and is_shared and shared is not None:
         folder = shared / "state"
     if folder is not None:
