@@ -40,7 +40,8 @@ class Books:
 async def open_books(settings: Settings, shared: Path | None) -> Books:
     """Redis where it is configured, else SQLite in the state folder, else memory. Raises StoreError, ValueError.
 
-    Several processes of one machine share SQLite, workers and one that takes over from another: without a state folder in `shared`, which ends with them.
+    Several processes of one machine share SQLite, workers as well as one that takes over from another: without a state
+    folder in `shared`, which ends with them.
     """
     folder = settings.state_dir
     is_shared = settings.workers > 1 or settings.reuse_port
