@@ -18,7 +18,7 @@ from zlib import crc32
 import orjson
 
 _SEGMENT_BYTES = 8 << 20
-_READ_BYTES = 1 << 20
+_READ_BYTES = 256 << 10  # more at once costs more per record: it no longer fits the cache
 _UNWRITTEN_KEPT = 100_000  # records that wait for the disk
 
 
@@ -164,7 +164,7 @@ class Reader:
         self._rest = b""
 
     def read(self) -> list[dict[str, Any]]:
-        """The next records, at most about 1 MB of them; none at the end. `last` is then the number of the last one."""
+        """The next records, at most about 256 KB of them; none at the end. `last` is then the number of the last one."""
         while True:
             following = self._next_segment()  # asked for first: where there is one, this one gets no more
             data = self._read_some()

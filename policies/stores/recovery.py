@@ -50,7 +50,7 @@ class Applier:
         return self._reader.last
 
     def step(self) -> bool:
-        """Apply what is there, at most about 1 MB; False where there is nothing. Raises sqlite3.Error: try again."""
+        """Apply what is there, at most about 256 KB; False where there is nothing. Raises sqlite3.Error: try again."""
         records = self._reader.read()
         if not records:
             return False
