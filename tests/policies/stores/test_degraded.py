@@ -119,7 +119,7 @@ def test_a_share_is_not_given_twice_when_redis_flaps(server):
         soft = _local(8_000)
         await away.hold("known", (soft, 0))
         used = 0
-        for outage in range(4):
+        for outage in range(2):
             away.leave()
             number = 0
             while isinstance(await away.hold(f"{outage}.{number}", (soft, 100)), Granted):
