@@ -5,8 +5,7 @@ from collections.abc import Callable, Container, Mapping
 from hashlib import sha256
 from hmac import compare_digest
 
-from pydantic import SecretStr
-
+from config.settings import Settings
 from gateway.keys.table import Keys
 from gateway.runtime import Caller
 from gateway.wire import refusals
@@ -54,11 +53,12 @@ def is_any_admin(headers: Mapping[bytes, bytes], admin_key: str | None, admins: 
     return sha256(secret).hexdigest() in admins or (admin_key is not None and is_admin(headers, admin_key))
 
 
-def refuse_admin_key(headers: Mapping[bytes, bytes], admin_key: SecretStr | None, admins: Container[str]) -> None:
+def refuse_admin_key(headers: Mapping[bytes, bytes], settings: Settings, admins: Container[str]) -> None:
     """An open gateway asks nobody for a key, but one for administration has no business among the traffic. Raises
     RefusedError (401).
     """
-    if is_any_admin(headers, None if admin_key is None else admin_key.get_secret_value(), admins):
+    own = settings.admin_key
+    if is_any_admin(headers, None if own is None else own.get_secret_value(), admins):
         raise refusals.admin_key_in_traffic()
 
 

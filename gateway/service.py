@@ -50,6 +50,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.keys.tell = self.use_keys
+        self.recorder.metrics.key_store_up.set(1 if self.keys.status.error is None else 0)
         self.gate = Gate(self.loop, self.recorder.metrics.admission, self.runtime.overload)
 
     @property
@@ -63,6 +64,7 @@ class Service:
 
     def use_keys(self) -> None:
         """Take over the keys that are known now; all else stays."""
+        self.recorder.metrics.key_store_up.set(1 if self.keys.status.error is None else 0)
         self._swap(self.keys.on(self.runtime))
 
     def _swap(self, runtime: Runtime) -> None:

@@ -13,6 +13,7 @@ from gateway.admin.audit import Actor
 from gateway.admin.wire import check_match, etag_of, invalid
 from gateway.keys.directory import ChangedMeanwhileError
 from gateway.keys.record import KeyRecord, Made, change, make, rotate, view
+from gateway.keys.ring import digest_of
 from gateway.keys.stores import KeyStoreError
 from gateway.keys.table import problem_of
 from routing.router import UnknownModelError
@@ -155,6 +156,9 @@ class KeyDesk:
         if record.name in records or any(settings.name == record.name for settings in ring.keys):
             raise AdminError(409, "key_exists", f"There is a key '{record.name}' already.", param="name")
         digests = {settings.sha256 for settings in ring.keys} | set(ring.admins)
+        own = self._service.settings.admin_key
+        if own is not None:
+            digests.add(digest_of(own.get_secret_value().encode()))
         for other in records.values():
             digests |= {other.settings.sha256, *(one.sha256 for one in other.previous)}
         if record.settings.sha256 in digests:

@@ -28,7 +28,7 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
     try:
         caller = authenticate(headers, pipeline.runtime.keys)
         if caller is ANONYMOUS:
-            refuse_admin_key(headers, service.settings.admin_key, pipeline.runtime.ring.admins)
+            refuse_admin_key(headers, service.settings, pipeline.runtime.ring.admins)
         timeout_s = _timeout_s(headers) if b"x-signalbox-timeout-ms" in headers else None
         _check_content_type(headers)
         if gate.in_flight < gate.open_below:  # see Gate: this is what `enter` would do

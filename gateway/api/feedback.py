@@ -37,7 +37,7 @@ async def _handle(service: Service, scope: Scope, receive: Receive, send: Send) 
     try:
         caller = authenticate(headers, runtime.keys)
         if caller is ANONYMOUS:
-            refuse_admin_key(headers, service.settings.admin_key, runtime.ring.admins)
+            refuse_admin_key(headers, service.settings, runtime.ring.admins)
         if runtime.feedback is None:
             raise refusals.feedback_off()
         content_type = headers.get(b"content-type", b"application/json")

@@ -23,7 +23,7 @@ async def _handle(service: Service, scope: Scope, _receive: Receive, send: Send)
     try:
         caller = authenticate(headers, runtime.keys)
         if caller is ANONYMOUS:
-            refuse_admin_key(headers, service.settings.admin_key, runtime.ring.admins)
+            refuse_admin_key(headers, service.settings, runtime.ring.admins)
         name = _model_in(scope["path"])
         allowed = [model for model in runtime.models.values() if caller.may_use(model.id)]
         is_anthropic = b"anthropic-version" in headers

@@ -12,9 +12,6 @@ from redis.exceptions import RedisError
 from gateway.keys.record import KeyRecord
 from gateway.keys.stores import KeyStoreError, Loaded, Where, read_all
 
-# One hash tag: both are in the same slot of a cluster.
-_RECORDS = "signalbox:{keys}:records"
-_VERSION = "signalbox:{keys}:version"
 _TIMEOUT_S = 1.0
 _CHANGE = """
 local there = redis.call('HGET', KEYS[1], ARGV[1]) or ''
@@ -44,7 +41,10 @@ class RedisStore:
     where: Where = "redis"
     poll_s = 0.5
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, namespace: str = "default") -> None:
+        # One hash tag: both are in the same slot of a cluster.
+        self._hash = f"{{signalbox:{namespace}}}:keys"
+        self._version = f"{{signalbox:{namespace}}}:keys:version"
         # By itself the client repeats what fails, ten times: https://redis.io/docs/latest/develop/clients/redis-py/
         self._redis: Any = Redis.from_url(
             url, retry=Retry(NoBackoff(), 0), socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
@@ -54,7 +54,7 @@ class RedisStore:
         self._records: dict[str, bytes] = {}
 
     async def load(self) -> Loaded | None:
-        version = int(await self._run(self._redis.get(_VERSION)) or 0)
+        version = int(await self._run(self._redis.get(self._version)) or 0)
         if version < self._newest:
             pairs = [part for pair in self._records.items() for part in pair]
             await self._eval(_RESTORE, self._newest + 1, *pairs)
@@ -79,7 +79,7 @@ class RedisStore:
         await self._redis.aclose()
 
     async def _eval(self, script: str, *values: object) -> Any:
-        return await self._run(self._redis.eval(script, 2, _RECORDS, _VERSION, *values))
+        return await self._run(self._redis.eval(script, 2, self._hash, self._version, *values))
 
     async def _run(self, asking: Awaitable[T]) -> T:
         try:

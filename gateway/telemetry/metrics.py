@@ -129,6 +129,11 @@ class Metrics:
             "1 while the configuration on disk is the one in use, 0 after a refused reload.",
             mode="livemin",
         )
+        self.key_store_up = gauge(
+            "signalbox_key_store_up",
+            "1 while the store of keys made at run time can be read, 0 while the known ones are all there is.",
+            mode="livemin",
+        )
         self.config_loaded = gauge(
             "signalbox_config_loaded_timestamp_seconds",
             "When the configuration in use was loaded.",

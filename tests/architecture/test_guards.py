@@ -3,7 +3,9 @@
 from hashlib import sha256
 
 import pytest
+from fastapi import FastAPI
 
+from gateway.admin.access import check_guards
 from gateway.api.endpoint import endpoints
 from tests.fakes.gateway import Gateway, GatewayPool
 from tests.fakes.http import send
@@ -48,6 +50,29 @@ def test_a_callers_key_opens_no_admin_path(closed: Gateway) -> None:
             body = {} if method in ("post", "put", "patch") else None
             answer = send(closed.root_url + path, body, method=method.upper(), headers=headers)
             assert answer.status == 401, (path, method, secret)
+
+
+def test_every_admin_path_declares_the_role_it_needs(closed: Gateway) -> None:
+    document = send(f"{closed.root_url}/openapi.json").json
+    admin = {
+        (path, method): of.get("x-required-role")
+        for path, methods in document["paths"].items()
+        if path.startswith("/admin")
+        for method, of in methods.items()
+    }
+    assert {where: role for where, role in admin.items() if role not in ("viewer", "operator", "admin")} == {}
+    # Looking changes nothing, and what changes something is more than looking.
+    assert [where for where, role in admin.items() if role == "viewer" and where[1] != "get"] == []
+
+
+def test_a_path_without_a_role_keeps_the_admin_api_from_starting() -> None:
+    app = FastAPI()
+
+    @app.get("/admin/forgotten")
+    async def forgotten() -> None: ...
+
+    with pytest.raises(RuntimeError, match="/admin/forgotten has 0 guards"):
+        check_guards(app)
 
 
 def test_every_control_plane_path_is_guarded_or_harmless(closed: Gateway) -> None:

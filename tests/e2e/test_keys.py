@@ -105,12 +105,14 @@ def test_replicas_share_keys_through_redis_and_go_on_without_it() -> None:
             assert until(lambda: listing(other, stopped).status == 200, "the other replica does not know") < 3
             assert one.admin("keys/bob/disable", {}).status == 200
             assert until(lambda: listing(other, stopped).status == 401, "the other replica still takes it") < 3
+            assert other.metric("signalbox_key_store_up") == 1
             redis.kill()
 
             def state() -> Any:
                 return send(f"{other.root_url}/readyz").json["keys"]["state"]
 
             until(lambda: state() == "stale", "nobody says that Redis is gone")
+            until(lambda: other.metric("signalbox_key_store_up") == 0, "no metric says that Redis is gone")
             assert listing(other, secret).status == listing(other, KEY).status == 200
             assert listing(other, stopped).error["code"] == "key_disabled"
             unknown = listing(other, "sb-made-elsewhere")

@@ -165,7 +165,8 @@ def test_what_cannot_be_is_refused_with_its_name(gateway: Gateway, body: dict[st
 def test_names_and_secrets_are_taken_once(gateway: Gateway, name: str) -> None:
     make(gateway, name, sha256=key_row("", f"own-{name}")["sha256"])
     assert call(gateway, f"own-{name}").status == 200
-    for body in ({"name": name}, {"name": "file"}, {"name": "other", "sha256": key_row("", KEY)["sha256"]}):
+    digests = [key_row("", secret)["sha256"] for secret in (KEY, VIEWER, ADMIN_KEY, f"own-{name}")]
+    for body in ({"name": name}, {"name": "file"}, *({"name": "other", "sha256": digest} for digest in digests)):
         assert ask(gateway, "POST", "keys", body).error["code"] == "key_exists"
 
 
