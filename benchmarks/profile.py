@@ -1,6 +1,7 @@
 """Where a request's time goes: the gateway runs in this process under cProfile while the generator loads it.
 
-Usage: python -m benchmarks.profile [--scenario plain] [--model gpt-5-mini] [--requests 2000] [--top 40] [--json FILE].
+Usage: python -m benchmarks.profile [--scenario plain] [--model gpt-5-mini] [--money budgets|ledger] [--requests 2000]
+[--top 40] [--json FILE].
 Calls are exact (each resumption of a coroutine is one, as it costs one); times are inflated by the profiler, so read
 them against each other, and against the CPU time of the same requests without it, which is printed as well.
 """
@@ -176,6 +177,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
     parser.add_argument("--scenario", choices=[s.name for s in SCENARIOS], default="plain")
     parser.add_argument("--model", default=MODEL, help="gpt-5-mini, auto or normalised")
+    parser.add_argument(
+        "--money",
+        choices=("ledger", "budgets"),
+        help="write the ledger to disk; with `budgets` the client pays from three of them and is under two limits",
+    )
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--top", type=int, default=40)
     parser.add_argument("--json", type=Path, help="write every function here instead of printing a table")
@@ -183,7 +189,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scenario = next(s for s in SCENARIOS if s.name == options.scenario)
     with tempfile.TemporaryDirectory(prefix="signalbox-profile-") as name, upstream("http", Path(name)) as near:
         config = Path(name) / "signalbox.yaml"
-        config.write_text(gateway_config(near.base_url, None))
+        config.write_text(gateway_config(near.base_url, None, has_budgets=options.money == "budgets"))
+        if options.money is not None:
+            os.environ["SIGNALBOX_STATE_DIR"] = str(Path(name) / "state")
         port = free_port()
         session = Session(port, scenario, options.model, options.requests, Path(name))
         _run(session, port, config)

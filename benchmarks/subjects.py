@@ -55,16 +55,22 @@ def start_gateway(place: Place) -> Server:
     return _start_signalbox([str(Path(sys.executable).parent / "signalbox")], _environ(), place)
 
 
+def start_gateway_money(place: Place) -> Server:
+    """The gateway with a ledger on disk, whose client pays from three budgets and is under two limits."""
+    environ = _environ() | {"SIGNALBOX_STATE_DIR": str(place.folder / "state")}
+    return _start_signalbox([str(Path(sys.executable).parent / "signalbox")], environ, place, has_budgets=True)
+
+
 def start_other_checkout(checkout: Path, place: Place) -> Server:
     """The gateway as it is in another folder, with this one's dependencies: to tell what a change costs."""
     command = [sys.executable, "-c", "from gateway.cli.main import main; main()"]
     return _start_signalbox(command, _environ() | {"PYTHONPATH": str(checkout.resolve())}, place)
 
 
-def _start_signalbox(command: list[str], environ: dict[str, str], place: Place) -> Server:
+def _start_signalbox(command: list[str], environ: dict[str, str], place: Place, *, has_budgets: bool = False) -> Server:
     port = free_port()
     config = place.folder / "signalbox.yaml"
-    config.write_text(gateway_config(place.upstream, place.ca_file))
+    config.write_text(gateway_config(place.upstream, place.ca_file, has_budgets=has_budgets))
     command = [*command, "serve", "--port", str(port), "--config", str(config)]
     return start(command, port, "/readyz", environ=environ | GATEWAY_ENVIRON, within_s=20, folder=place.folder)
 
@@ -73,12 +79,17 @@ def _start_signalbox(command: list[str], environ: dict[str, str], place: Place) 
 GATEWAY_ENVIRON = {"BENCH_UPSTREAM_KEY": UPSTREAM_KEY, "SIGNALBOX_LAME_DUCK_S": "0"}
 
 
-def gateway_config(upstream: str, ca_file: Path | None) -> str:
-    """One key, a plain model, a normalised one and a route that chooses. JSON, which is YAML as well."""
+def gateway_config(upstream: str, ca_file: Path | None, *, has_budgets: bool = False) -> str:
+    """One key, a plain model, a normalised one and a route that chooses. JSON, which is YAML as well.
+
+    With `has_budgets` every request pays from the budgets of its key, of what is above it and of its team, and is under
+    two limits; none of them is ever reached.
+    """
     where: dict[str, object] = {"api_key": "$BENCH_UPSTREAM_KEY", "base_url": upstream}
     if ca_file is not None:
         where["ca_file"] = str(ca_file)
-    config = {
+    key: dict[str, object] = {"name": "bench", "sha256": hashlib.sha256(CLIENT_KEY.encode()).hexdigest()}
+    config: dict[str, object] = {
         "providers": {
             "upstream": {"kind": "openai", **where},
             "vendor": {"kind": "openai_compatible", **where},
@@ -97,8 +108,17 @@ def gateway_config(upstream: str, ca_file: Path | None) -> str:
                 "fallbacks": ["small"],
             }
         },
-        "keys": [{"name": "bench", "sha256": hashlib.sha256(CLIENT_KEY.encode()).hexdigest()}],
+        "keys": [key],
     }
+    if has_budgets:
+        key.update(budget="own", team="team", limits="own")
+        config["teams"] = {"team": {"budget": "team"}}
+        config["budgets"] = {
+            "own": {"limit_usd": 1e6, "parent": "company"},
+            "company": {"limit_usd": 1e6},
+            "team": {"limit_usd": 1e6},
+        }
+        config["limits"] = {"own": {"requests_per_minute": 10**9, "tokens_per_minute": 10**12}}
     return json.dumps(config, indent=1)
 
 
@@ -136,9 +156,13 @@ def start_portkey(place: Place) -> Server:
 STARTERS: dict[str, Callable[[Place], Server]] = {
     "bare": start_bare,
     "gateway": start_gateway,
+    "gateway-money": start_gateway_money,
     "litellm": start_litellm,
     "portkey": start_portkey,
 }
+
+
+MONEY = Subject("gateway-money", "gateway-money", MODEL, "a key with three budgets and two limits, and the ledger")
 
 
 def subjects(upstream: str, *, has_other: bool = False) -> list[Subject]:

@@ -192,15 +192,17 @@ class AttemptRun:
 
     async def _paid(self, tab: Tab) -> Request:
         """The request within what is set aside for it. Raises ProviderError where one more call is too much."""
-        record, provider = self._record, self._upstream.provider
-        before = [attempt for attempt in self._outcome.attempts if attempt is not record]
+        record, request, attempts = self._record, self._request, self._outcome.attempts
         # A request that continues another's answer sends that along.
-        more = len(self._request.raw) - tab.sent_bytes
-        if (before or more > 0) and not await tab.covers(record.deployment, before, more_input=max(0, more)):
-            message = "The budget does not pay for one more call of this request."
-            raise ProviderError(ErrorKind.LOCAL, message, cause=Cause.UNSUPPORTED)
+        more = len(request.raw) - tab.worst.body_bytes
+        if len(attempts) > 1 or more > 0:
+            before = [attempt for attempt in attempts if attempt is not record]
+            if not await tab.covers(record.deployment, before, more_input=max(0, more)):
+                message = "The budget does not pay for one more call of this request."
+                raise ProviderError(ErrorKind.LOCAL, message, cause=Cause.UNSUPPORTED)
         tab.send()
-        return capped(self._request, self._target, provider.kind)
+        cap = tab.output_cap(record.deployment)
+        return request if cap is None else capped(request, self._target, self._upstream.provider.kind, cap)
 
     async def _whole(self, exchange: Exchange) -> None:
         body = await exchange.read(MAX_REPLY_BYTES)

@@ -58,7 +58,7 @@ class Mirrors:
     async def _run(
         self, runtime: Runtime, engine: AttemptEngine, route: str, decision: Decision, original: Outcome, ask: Ask
     ) -> None:
-        request = replace(original.request, output_cap=None)
+        request = original.request
         outcome = Outcome(request, original.caller, self._clock(), decision)
         total_s = runtime.timeouts_of(route, decision.candidates[0].provider).total_s
         limits = Limits(self._loop.time() + total_s, total_s, 1)

@@ -104,6 +104,15 @@ class Runtime:
     overload: OverloadLimits = field(default_factory=OverloadLimits)
     scopes: ScopeBook = field(default_factory=lambda: ScopeBook(Config()))
 
+    def detour_models(self, route: str) -> list[str]:
+        """The models that a request for a route may be sent to because of its error."""
+        found: list[str] = []
+        for (name, _), others in self.detours.items():
+            for other in others if name == route else ():
+                plan = self.router.plans.get(other)
+                found += [one.model for one in plan.deployments()] if plan is not None else []
+        return found
+
     def timeouts_of(self, route: str | None, provider: str) -> Timeouts:
         """The clocks of an attempt: the route's own where it has some, else the provider's."""
         own = self.route_timeouts.get((route, provider)) if route is not None and self.route_timeouts else None

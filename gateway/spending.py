@@ -72,9 +72,9 @@ class SpendingBook:
 def _enter_window(account: _Account, now_s: float) -> None:
     """Start from zero where the window that was followed has ended. Rolling windows and totals have no schedule."""
     pace, budget = account.pace, account.budget
-    if budget.window == "total" or rolling_s(budget.window) is not None:
-        return
     if pace is not None and pace.start_s <= now_s < pace.end_s:
+        return
+    if budget.window == "total" or rolling_s(budget.window) is not None:
         return
     start_s, end_s = CalendarWindow(Calendar(budget.window), ZoneInfo(budget.time_zone)).period(now_s)
     if pace is not None and start_s != pace.start_s:

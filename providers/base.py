@@ -131,7 +131,6 @@ class Request:
 
     `body` is the parsed JSON object, shared by all attempts: providers never mutate it. `raw` is the caller's bytes.
     `model` is the name the caller asked for. `include_usage` tells whether the caller wants the final usage chunk.
-    `output_cap` is the longest answer (tokens per choice) that is paid for; None: no longer than the caller says.
     """
 
     operation: Operation
@@ -141,7 +140,6 @@ class Request:
     stream: bool
     include_usage: bool
     request_id: str
-    output_cap: int | None = None
 
 
 @dataclass(slots=True, frozen=True)

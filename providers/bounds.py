@@ -76,13 +76,15 @@ def bound_prompt(body: Mapping[str, Any], *, image_tokens: int = MAX_IMAGE_TOKEN
     a kilobyte. See the module for what the bound rests on; with the provider's own tools it is only an estimate.
     """
     total = _FRAMING + _size(body)
-    for message in _entries(body, "messages") + _entries(body, "input"):
-        content = message.get("content") if isinstance(message, dict) else None
-        if isinstance(content, list):
-            total += sum(_beyond_text(part, image_tokens) for part in content)
-        elif isinstance(message, dict) and "role" not in message:
-            total += _beyond_text(message, image_tokens)
-    tools = _entries(body, "tools") + _entries(body, "functions")
+    for name in ("messages", "input"):
+        entries = body.get(name)
+        for message in entries if isinstance(entries, list) else ():
+            content = message.get("content") if isinstance(message, dict) else None
+            if isinstance(content, list):
+                total += sum(_beyond_text(part, image_tokens) for part in content)
+            elif isinstance(message, dict) and "role" not in message:
+                total += _beyond_text(message, image_tokens)
+    tools = _entries(body, "tools") + _entries(body, "functions") if "tools" in body or "functions" in body else []
     if tools or body.get("response_format") is not None or body.get("text") is not None:
         rendered = _size([tools, body.get("response_format"), body.get("text")])
         total += _TOOLS_FRAMING + (_TOOLS_TIMES - 1) * rendered
@@ -103,15 +105,25 @@ def max_output_of(body: Mapping[str, Any]) -> int | None:
     Of several limits the largest: which one is honoured depends on the provider. Reasoning counts towards them at
     OpenAI, Anthropic and Gemini; a vendor where it does not may exceed this. Embeddings have no output at all.
     """
-    named = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-    limits = [limit for name in named if (limit := _positive(body.get(name))) is not None]
-    if not limits:
-        return None
-    choices = max(_positive(body.get("n")) or 1, _positive(body.get("best_of")) or 1)
+    most = 0
+    for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
+        limit = body.get(name)
+        if type(limit) is int and limit > most:
+            most = limit
+    return most * choices_of(body) if most else None
+
+
+def choices_of(body: Mapping[str, Any]) -> int:
+    """How many answers a request asks for: `n` or `best_of`, for each of its prompts."""
+    choices = 1
+    for name in ("n", "best_of"):
+        wanted = body.get(name)
+        if type(wanted) is int and wanted > choices:
+            choices = wanted
     prompts = body.get("prompt")
     if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
         choices *= len(prompts)
-    return max(limits) * choices
+    return choices
 
 
 def asked_tier(body: Mapping[str, Any]) -> str | None:
@@ -125,9 +137,10 @@ def asked_tier(body: Mapping[str, Any]) -> str | None:
 def max_searches(body: Mapping[str, Any]) -> int:
     """How many searches a request lets the provider run: what its tools say, else `MAX_SEARCHES` for each of them."""
     found = MAX_SEARCHES if isinstance(body.get("web_search_options"), dict) else 0
-    for tool in _entries(body, "tools") + _entries(body, "plugins"):
-        if isinstance(tool, dict) and _searches(tool):
-            found += _positive(tool.get("max_uses")) or MAX_SEARCHES
+    for name in ("tools", "plugins"):
+        for tool in _entries(body, name) if name in body else ():
+            if isinstance(tool, dict) and _searches(tool):
+                found += _positive(tool.get("max_uses")) or MAX_SEARCHES
     allowed = _positive(body.get("max_tool_calls"))
     return found if allowed is None else min(found, allowed)
 

@@ -11,13 +11,13 @@ _NAMES = ("max_completion_tokens", "max_tokens")
 _NEW_NAME_KINDS = frozenset({"openai", "azure"})
 
 
-def capped(request: Request, target: Target, kind: str) -> Request:
-    """The request with its output limit lowered, or set, to `output_cap` and to what the target can write.
+def capped(request: Request, target: Target, kind: str, cap: int) -> Request:
+    """The request with its output limit lowered, or set, to `cap` tokens per choice and to what the target can write.
 
     `kind` is the provider's. The request itself is not changed; it comes back where nothing has to be said.
     """
-    cap, body = request.output_cap, request.body
-    if cap is None or request.operation == "embeddings":
+    body = request.body
+    if request.operation == "embeddings":
         return request
     if target.max_output_tokens is not None:
         cap = min(cap, target.max_output_tokens)
@@ -26,7 +26,9 @@ def capped(request: Request, target: Target, kind: str) -> Request:
         is_new = kind in _NEW_NAME_KINDS and request.operation == "chat"
         limits = {_NAMES[0] if is_new else _NAMES[1]: cap}
     else:
-        limits = {name: cap for name, limit in given.items() if not isinstance(limit, int) or limit > cap}
+        # Some servers take numbers below the least that makes sense as "without a limit".
+        least = 1 if request.operation == "chat" else 0
+        limits = {name: cap for name, limit in given.items() if type(limit) is not int or not least <= limit <= cap}
     if not limits:
         return request
     raw = edit(request.raw, body, {name: b"%d" % limit for name, limit in limits.items()})

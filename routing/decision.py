@@ -34,7 +34,7 @@ class Reason(StrEnum):
     MAX_TTFT = "max_ttft"  # its first content is expected too late
     BREAKER_OPEN = "breaker_open"  # it failed lately
     THROTTLED = "throttled"  # its provider asked for a pause
-    BUDGET = "budget"  # the budget that would pay is used up
+    BUDGET = "budget"  # a budget that would pay, or a limit of the model, is used up
 
 
 @dataclass(slots=True, frozen=True, eq=False)

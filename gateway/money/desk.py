@@ -50,13 +50,14 @@ class Desk:
         return replace(caller, models=None)
 
     def scopes_of(self, runtime: Runtime, caller: Caller, ask: Ask, decision: Decision) -> tuple[Scope, ...]:
-        """Every budget and limit of a request."""
-        return runtime.scopes.of_request(
-            caller.scopes,
-            [decision.asked, decision.route] if decision.route is not None else [],
-            [one.model for one in decision.candidates],
-            ask.tags(),
-        )
+        """Every budget and limit of a request, also of models that it may be sent to after an error."""
+        if not runtime.scopes.has_more:
+            return caller.scopes
+        models = [one.model for one in decision.candidates]
+        if decision.route is None:
+            return runtime.scopes.of_request(caller.scopes, (), models, ask.tags())
+        models += runtime.detour_models(decision.route)
+        return runtime.scopes.of_request(caller.scopes, (decision.asked, decision.route), models, ask.tags())
 
     async def open(
         self,

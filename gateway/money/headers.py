@@ -40,7 +40,7 @@ def budget_lines(tab: Tab, now_s: float) -> bytes:
     """`x-signalbox-budget` for a caller that asks: what is left beside all that is held, limit, seconds to reset."""
     items: list[str] = []
     for scope, left in zip(tab.scopes, tab.left, strict=False):
-        if scope.is_budget:
+        if scope.meter.unit is Unit.NUSD:
             item = f"{scope.name};remaining_usd={usd(max(0, left))};limit_usd={usd(scope.meter.limit)}"
             window = scope.meter.window
             if isinstance(window, CalendarWindow):

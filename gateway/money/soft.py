@@ -7,6 +7,7 @@ from typing import Any
 from gateway.money.tab import Tab
 from gateway.telemetry.logs import Logger
 from policies.scopes import Scope
+from policies.stores.base import Unit
 from policies.windows import CalendarWindow
 
 _WEBHOOK_S = 5.0
@@ -44,7 +45,7 @@ class SoftLimits:
         """Note how much is left after a hold. Returns header lines for the caller: empty where nothing is near."""
         lines = b""
         for scope, left in zip(tab.scopes, tab.left, strict=False):
-            if not scope.is_budget:
+            if scope.meter.unit is not Unit.NUSD:
                 continue
             meter_id, limit = scope.meter.id, scope.meter.limit
             used = 1.0 if limit <= 0 else 1.0 - left / limit

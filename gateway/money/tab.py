@@ -1,6 +1,6 @@
 """What one request holds of its budgets and limits, from the first look to the settlement."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from gateway.money.worst_case import WorstCase
 from policies.ledger import Entry
@@ -11,27 +11,28 @@ from routing.decision import Deployment
 
 
 class Tab:
-    """The hold of one request. `held` are the amounts of its scopes, in their order; `id` is the hold's."""
+    """The hold of one request. `held` are the amounts of its scopes, in their order; `id` is the hold's.
 
-    __slots__ = ("_is_sent", "_kinds", "_store", "held", "id", "left", "scopes", "sent_bytes", "worst")
+    `closed_models` are those that may not be called, because what they have of their own cannot be held.
+    """
 
-    def __init__(
-        self,
-        hold_id: str,
-        scopes: Sequence[Scope],
-        worst: WorstCase,
-        store: Store,
-        kinds: Mapping[str, str],
-    ) -> None:
+    __slots__ = ("_is_sent", "_store", "closed_models", "has_budget", "held", "id", "left", "scopes", "worst")
+
+    def __init__(self, hold_id: str, scopes: Sequence[Scope], worst: WorstCase, store: Store) -> None:
         self.id = hold_id
         self.scopes = scopes
         self.worst = worst
-        self.sent_bytes = worst.body_bytes
+        self.has_budget = False
         self.held: list[int] = []
         self.left: tuple[int, ...] = ()  # of every scope, right after the hold
+        self.closed_models: frozenset[str] = frozenset()
         self._store = store
-        self._kinds = kinds
         self._is_sent = False
+
+    def leave_out(self, scope: Scope) -> None:
+        """Hold nothing of a scope that none of the candidates needs: no other call may then need it."""
+        self.scopes = [one for one in self.scopes if one is not scope]
+        self.closed_models |= scope.models or frozenset()
 
     def send(self) -> None:
         """A call is about to be made: from now on the provider may charge for it."""
@@ -39,20 +40,32 @@ class Tab:
             self._is_sent = True
             self._store.dispatched(self.id)
 
+    def output_cap(self, deployment: Deployment) -> int | None:
+        """The longest answer (tokens per choice) to ask this deployment for; None where nothing has to be said."""
+        worst = self.worst
+        if worst.output_cap is None and not (self.has_budget and worst.is_open_ended):
+            return None
+        return worst.output_of(deployment)
+
     async def covers(self, deployment: Deployment, attempts: Sequence[Attempt], *, more_input: int = 0) -> bool:
         """Whether one more call is paid for beside those made before, after holding more where that is needed.
 
-        `more_input` are bytes that it sends beyond the request as it came.
-
-        False also where the store cannot say: then the request ends with what it has.
+        `more_input` are bytes that it sends beyond the request as it came. False also where the store cannot say: then
+        the request ends with what it has.
         """
+        if deployment.model in self.closed_models:
+            return False
         missing = []
         for scope, held in zip(self.scopes, self.held, strict=True):
-            needed = held
+            needed = self.worst.needed(scope, deployment, more_input=more_input)
+            if needed is None:
+                return False  # nobody knows its price
             if scope.meter.unit is Unit.NUSD:
-                needed = self._at_most(deployment, scope, more_input)
-                for attempt in attempts:
-                    needed += self._cost_of(attempt, scope)
+                needed += sum(self._cost_of(attempt, scope) for attempt in attempts)
+                if scope.max_request_nusd is not None and needed > scope.max_request_nusd:
+                    return False
+            elif held:
+                needed = held  # a request counts once
             missing.append(max(0, needed - held))
         if not any(missing):
             return True
@@ -65,41 +78,38 @@ class Tab:
 
     def settle(self, outcome: Outcome, entries: Sequence[Entry]) -> None:
         """Charge what was used. Synchronous: no cancellation comes between."""
-        self._store.settle(Settlement(self.id, [_used(scope, outcome) for scope in self.scopes], entries))
+        self._store.settle(Settlement(self.id, used(self.scopes, outcome.attempts), entries))
 
     def release(self) -> None:
         """Nothing was used."""
         self._store.settle(Settlement(self.id, [0] * len(self.scopes)))
 
-    def _at_most(self, deployment: Deployment, scope: Scope, more_input: int = 0) -> int:
-        if scope.models is not None and deployment.model not in scope.models:
-            return 0
-        return self.worst.nusd(deployment, self._kinds.get(deployment.provider, ""), more_input=more_input) or 0
-
     def _cost_of(self, attempt: Attempt, scope: Scope) -> int:
         """What a call cost; while it runs, what it can cost."""
         if not attempt.ended:
-            return self._at_most(attempt.deployment, scope)
+            return self.worst.needed(scope, attempt.deployment) or 0
         if scope.models is not None and attempt.deployment.model not in scope.models:
             return 0
         return attempt.cost_nusd or 0
 
 
-def _used(scope: Scope, outcome: Outcome) -> int:
-    """What a request used of a scope, over all its calls."""
-    unit = scope.meter.unit
-    total = 0
-    for attempt in outcome.attempts:
-        if scope.models is not None and attempt.deployment.model not in scope.models:
-            continue
-        usage = attempt.usage
-        if unit is Unit.NUSD:
-            total += attempt.cost_nusd or 0
-        elif unit is Unit.REQUESTS:
-            return 1
-        elif usage is not None:
-            if unit is not Unit.OUTPUT_TOKENS:
-                total += usage.prompt_tokens if scope.counts_cached else usage.prompt_tokens - usage.cache_read
-            if unit is not Unit.INPUT_TOKENS:
-                total += usage.completion_tokens
-    return total
+def used(scopes: Sequence[Scope], attempts: Sequence[Attempt]) -> list[int]:
+    """What a request used of each of its scopes, over all its calls."""
+    found = []
+    for scope in scopes:
+        unit, models, total = scope.meter.unit, scope.models, 0
+        for attempt in attempts:
+            if models is not None and attempt.deployment.model not in models:
+                continue
+            usage = attempt.usage
+            if unit is Unit.NUSD:
+                total += attempt.cost_nusd or 0
+            elif unit is Unit.REQUESTS or unit is Unit.SLOTS:
+                total = 1
+            elif usage is not None:
+                if unit is not Unit.OUTPUT_TOKENS:
+                    total += usage.prompt_tokens if scope.counts_cached else usage.prompt_tokens - usage.cache_read
+                if unit is not Unit.INPUT_TOKENS:
+                    total += usage.completion_tokens
+        found.append(total)
+    return found

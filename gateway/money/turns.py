@@ -28,7 +28,7 @@ class Turns:
         Returns the meters of whose queues this request is the first now.
         """
         first_of: set[str] = set()
-        for meter_id in meter_ids if self._queues else ():
+        for meter_id in meter_ids:
             if meter_id in self._queues:
                 await self._queued(meter_id, 0.0, deadline, is_first=False)
                 first_of.add(meter_id)

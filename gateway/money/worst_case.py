@@ -1,18 +1,18 @@
 """The most that a request can use, before it is sent: what is held until its true usage is known."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from gateway.runtime import Upstream
 from policies.scopes import Scope
 from policies.stores.base import Unit
 from providers.base import Request
-from providers.bounds import asked_tier, bound_prompt, max_output_of, max_searches
+from providers.bounds import asked_tier, bound_prompt, choices_of, max_output_of, max_searches
 from routing.ask import USUAL_OUTPUT_TOKENS, Ask
 from routing.decision import Deployment
 
 # What an answer may have where neither the caller nor the configuration says; it is sent along, so that it holds.
 UNSAID_OUTPUT_TOKENS = 32_768
-COUNTED_KINDS = frozenset({"openai", "azure"})  # tiktoken counts for these as they do themselves
-_CHOICES = ("n", "best_of", "prompt")
+_COUNTED_KINDS = frozenset({"openai", "azure"})  # tiktoken counts for these as they do themselves
 _COUNT_MARGIN = 16  # tokens by which framing may differ from what is published
 
 
@@ -21,34 +21,37 @@ class WorstCase:
 
     `counted` is a closer look: the tokens by OpenAI's own tokenizer, for deployments that use it; None until somebody
     counted. `output_cap` is the longest answer (tokens per choice) that the gateway will ask for; None: as the caller
-    or the model has it.
+    or the model has it. `upstreams` are the providers by name.
     """
 
     __slots__ = (
         "_ask",
+        "_body",
         "_choices",
         "_given",
         "_input",
         "_is_generating",
         "_searches",
         "_tier",
+        "_upstreams",
         "body_bytes",
         "counted",
         "output_cap",
     )
 
-    def __init__(self, request: Request, ask: Ask) -> None:
+    def __init__(self, request: Request, ask: Ask, upstreams: Mapping[str, Upstream]) -> None:
         body = request.body
         self._ask = ask
+        self._body = body
+        self._upstreams = upstreams
         self.body_bytes = len(request.raw)
-        self._input = bound_prompt(body)
+        self._input = -1  # worked out when money is asked for
         self._is_generating = request.operation != "embeddings"
-        # One token per choice comes back as the number of choices.
-        self._choices = max_output_of({**{name: body.get(name) for name in _CHOICES}, "max_tokens": 1}) or 1
+        self._choices = choices_of(body)
         given = max_output_of(body)
         self._given = None if given is None else given // self._choices
-        self._tier = asked_tier(body)
-        self._searches = max_searches(body)
+        self._tier: str | None = None
+        self._searches = 0
         self.counted: int | None = None
         self.output_cap: int | None = None
 
@@ -64,43 +67,59 @@ class WorstCase:
         most = self._given or deployment.target.max_output_tokens or UNSAID_OUTPUT_TOKENS
         return most if self.output_cap is None else min(most, self.output_cap)
 
-    def nusd(self, deployment: Deployment, kind: str, *, more_input: int = 0) -> int | None:
+    def is_counted_exactly(self, deployment: Deployment) -> bool:
+        """Whether our own tokenizer counts as its provider does."""
+        return self._upstreams[deployment.provider].provider.kind in _COUNTED_KINDS
+
+    def nusd(self, deployment: Deployment, *, more_input: int = 0) -> int | None:
         """Nano-dollars that a call of this deployment can cost; None where nobody knows its price.
 
-        `kind` is its provider's; `more_input` are bytes that it sends beyond the request as it came.
+        `more_input` are bytes that it sends beyond the request as it came.
         """
-        price = deployment.price
+        price, target = deployment.price, deployment.target
         if price is None:
             return None
-        tokens, window = self._input, deployment.target.context_window
-        if self.counted is not None and kind in COUNTED_KINDS:
+        if self._input < 0:
+            body = self._body
+            self._input, self._tier, self._searches = bound_prompt(body), asked_tier(body), max_searches(body)
+        tokens, window = self._input, target.context_window
+        if self.counted is not None and self.is_counted_exactly(deployment):
             tokens = min(tokens, self.counted + _COUNT_MARGIN)
         tokens += more_input
-        if window is not None:
-            tokens = min(tokens, window)  # the provider refuses more
+        if window is not None and window < tokens:
+            tokens = window  # the provider refuses more
         output = self.output_of(deployment) * self._choices
         return price.worst_nusd(tokens, output, asked_tier=self._tier, searches=self._searches)
 
-    def cap_for(self, deployment: Deployment, kind: str, room_nusd: int) -> int:
+    def cap_for(self, deployment: Deployment, room_nusd: int) -> int:
         """The longest answer (tokens per choice) that `room_nusd` pays for at this deployment; 0 where none."""
         before, self.output_cap = self.output_cap, None
         low, high = 0, self.output_of(deployment)
+        if before is not None:
+            high = min(high, before)
         while low < high:  # cost grows with length, so the border is found by halves
             self.output_cap = middle = (low + high + 1) // 2
-            cost = self.nusd(deployment, kind)
+            cost = self.nusd(deployment)
             low, high = (middle, high) if cost is not None and cost <= room_nusd else (low, middle - 1)
         self.output_cap = before
         return low
 
-    def tokens(self, unit: Unit, candidates: Iterable[Deployment]) -> int:
+    def tokens(self, unit: Unit) -> int:
         """What counts for a rate: the estimated input, and the output that was asked for, or else is usual."""
-        said = self._given or USUAL_OUTPUT_TOKENS
-        if self.output_cap is not None:
-            said = min(said, self.output_cap)
-        output = said * self._choices if self._is_generating and any(True for _ in candidates) else 0
-        if unit is Unit.OUTPUT_TOKENS:
-            return output
-        return self._ask.input_tokens() + (output if unit is Unit.TOKENS else 0)
+        output = 0
+        if self._is_generating and unit is not Unit.INPUT_TOKENS:
+            said = self._given or USUAL_OUTPUT_TOKENS
+            output = (said if self.output_cap is None else min(said, self.output_cap)) * self._choices
+        return output if unit is Unit.OUTPUT_TOKENS else self._ask.input_tokens() + output
+
+    def needed(self, scope: Scope, deployment: Deployment, *, more_input: int = 0) -> int | None:
+        """What one call of a deployment takes from a scope; None where nobody knows its price."""
+        unit = scope.meter.unit
+        if scope.models is not None and deployment.model not in scope.models:
+            return 0
+        if unit is Unit.NUSD:
+            return self.nusd(deployment, more_input=more_input)
+        return 1 if unit in (Unit.REQUESTS, Unit.SLOTS) else self.tokens(unit)
 
 
 def amounts(
@@ -111,16 +130,16 @@ def amounts(
     for scope in scopes:
         unit, models = scope.meter.unit, scope.models
         if unit is Unit.NUSD:
-            if models is None:
-                amount = max(costs)
-            else:
-                both = zip(costs, candidates, strict=True)
-                amount = max((cost for cost, one in both if one.model in models), default=0)
+            amount = max(costs) if models is None else _dearest(models, candidates, costs)
         elif models is not None and not any(one.model in models for one in candidates):
             amount = 0
-        elif unit in (Unit.REQUESTS, Unit.SLOTS):
+        elif unit is Unit.REQUESTS or unit is Unit.SLOTS:
             amount = 1
         else:
-            amount = worst.tokens(unit, candidates)
+            amount = worst.tokens(unit)
         found.append(amount)
     return found
+
+
+def _dearest(models: Iterable[str], candidates: Sequence[Deployment], costs: Sequence[int]) -> int:
+    return max((cost for cost, one in zip(costs, candidates, strict=True) if one.model in models), default=0)
