@@ -37,6 +37,8 @@ _IN_ALL_S = 0.2  # what a request may spend waiting for Redis, at most
 _HOLDS_SHOWN = 1_000
 _ELSEWHERE = "elsewhere"  # where a hold was taken that Redis never had
 
+_GIVEN_UP = "this hold was given up, or its lease has ended"
+
 _HOLD = Script.load("hold")
 _EXTEND = Script.load("extend")
 _ACCOUNTS = Script.load("accounts")
@@ -132,7 +134,8 @@ class RedisStore:
     async def hold(
         self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False
     ) -> Verdict:
-        self._queue.recall(hold_id)
+        if self._queue.is_released(hold_id):
+            return Unavailable(_GIVEN_UP)
         body = {"id": hold_id, "lease": lease_s, "sent": int(is_dispatched)}
         try:
             answer, was_repeated, rows = await self._ask(_HOLD, body, lines)
@@ -151,7 +154,7 @@ class RedisStore:
             case b"denied":
                 meter, amount = lines[answer[3]]
                 return codec.denied(meter, answer[4], amount, now_s)
-        return Unavailable("this hold was given up, or its lease has ended")
+        return Unavailable(_GIVEN_UP)
 
     async def extend(self, hold_id: str, amounts: Sequence[int]) -> Verdict:
         held = self._held.get(hold_id)

@@ -105,7 +105,7 @@ class RedisLink:
     ) -> None:
         self._connect = connector(url, timeout_s)
         self._moved: dict[str, Any] = {}  # where a cluster keeps our slot
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._places = asyncio.Semaphore(connections)
         self._idle: list[AbstractConnection] = []
         self._clock = clock
@@ -133,7 +133,7 @@ class RedisLink:
     async def run(self, script: Script, key: str, body: bytes, timeout_s: float | None = None) -> Answer:
         """What the script returns for one key and one argument. Raises LinkError, within `timeout_s`."""
         is_probe = self._enter()
-        timeout_s = timeout_s or self._timeout_s
+        timeout_s = timeout_s or self.timeout_s
         until_s = self._clock() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
@@ -167,7 +167,7 @@ class RedisLink:
         return True
 
     def _failed(self, error: Exception) -> LinkError:
-        message = f"{type(error).__name__}: {error}" if str(error) else f"no answer within {self._timeout_s:g} s"
+        message = f"{type(error).__name__}: {error}" if str(error) else f"no answer within {self.timeout_s:g} s"
         if type(error) is ResponseError and not any(trouble in message for trouble in _SERVER_TROUBLE):
             return LinkError(f"Redis refuses a request: {message}", may_have_run=False, is_refused=True)
         self.failures += 1

@@ -39,7 +39,7 @@ class RedisQueue:
         self._journal = journal
         self._heard = heard
         self._ops: deque[tuple[int, list[Any]]] = deque()  # number in the journal (0: not there), operation
-        self._releases: dict[str, list[Any]] = {}  # those that wait, by hold
+        self._releases: set[str] = set()  # holds that wait to be freed
         self._charges: set[str] = set()
         self._sender: asyncio.Task[None] | None = None
         self._syncer: asyncio.Task[None] | None = None
@@ -85,14 +85,12 @@ class RedisQueue:
 
     def release(self, hold_id: str) -> None:
         """Free a hold that may or may not be there, and keep it from being taken later."""
-        op = self._releases[hold_id] = ["settle", hold_id, "", 1, [], 0, []]
-        self.tell(op)
+        self._releases.add(hold_id)
+        self.tell(["settle", hold_id, "", 1, [], 0, []])
 
-    def recall(self, hold_id: str) -> None:
-        """Do not release it, where that was not sent yet."""
-        op = self._releases.pop(hold_id, None) if self._releases else None
-        if op is not None:
-            op[:] = ["renew", [], 0]  # nothing
+    def is_released(self, hold_id: str) -> bool:
+        """Whether this hold was given up, and Redis may not know that yet."""
+        return bool(self._releases) and hold_id in self._releases
 
     async def told(self) -> None:
         """Wait until Redis has everything."""
@@ -118,9 +116,6 @@ class RedisQueue:
     async def _send(self) -> None:
         while self._ops:
             batch = [self._ops[at] for at in range(min(self._at_once, len(self._ops)))]
-            for _, op in batch:
-                if op[0] == "settle":
-                    self._releases.pop(op[1], None)
             body: dict[str, Any] = {"ops": [op for _, op in batch]}
             if self._now is not None:
                 body["now"] = self._now()
@@ -141,8 +136,9 @@ class RedisQueue:
     def _taken(self, batch: list[tuple[int, list[Any]]]) -> None:
         for _, op in batch:
             self._ops.popleft()
-            if self._charges and op[0] == "settle":
+            if op[0] == "settle":
                 self._charges.discard(op[1])
+                self._releases.discard(op[1])
         self._at_once = _AT_ONCE
         if self._journal is not None and not self.dropped:  # those are told at the next start, so all has to be kept
             number = max(number for number, _ in batch)

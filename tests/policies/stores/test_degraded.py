@@ -28,7 +28,8 @@ def server():
 class Away:
     """A store whose Redis the test takes away and brings back; its own clock, and that of Redis, pass when told."""
 
-    def __init__(self, server, replicas=4):
+    def __init__(self, server, replicas=4, namespace=None):
+        self.namespace = namespace or uuid.uuid4().hex
         self.server = server
         self.clock = Clock()
         self.breaker_s = 0.0
@@ -36,7 +37,7 @@ class Away:
         self.remote = RedisStore(
             server.url,
             now=self.clock,
-            namespace=uuid.uuid4().hex,
+            namespace=self.namespace,
             timeout_s=5.0,
             clock=lambda: self.breaker_s,
             chance=lambda: 0.0,
@@ -131,6 +132,34 @@ def test_a_share_is_not_given_twice_when_redis_flaps(server):
             left = 8_000 - used
             assert isinstance(await away.hold(f"known {outage}", (soft, 0)), Granted)
             assert left >= 8_000 * 0.75 ** (outage + 1) - 100, "a quarter of what was left, each time"
+
+    _story(server, story)
+
+
+def test_replicas_that_knew_the_same_stay_within_the_budget_together(server):
+    async def story(away):
+        soft = _local(10_000)
+        others = [Away(server, namespace=away.namespace) for _ in range(3)]
+        for at, each in enumerate((away, *others)):
+            await each.hold(f"first {at}", (soft, 1_000))
+            each.settle(f"first {at}", 700)
+            await each.remote.told()
+        for at, each in enumerate((away, *others)):
+            await each.hold(f"known {at}", (soft, 0))
+        away.leave()
+        granted = 0
+        for number in range(20):
+            for at, each in enumerate((away, *others)):
+                if isinstance(await each.hold(f"{at}.{number}", (soft, 300)), Granted):
+                    each.settle(f"{at}.{number}", 300)
+                    granted += 1
+        await away.come_back()
+        for each in others:
+            each.breaker_s += 10
+            await each.remote.told()
+            await each.store.close()
+        assert granted == 24, "7,200 were left, 1,800 for each"
+        assert await away.spent(soft) == [10_000]
 
     _story(server, story)
 
