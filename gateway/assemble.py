@@ -21,7 +21,7 @@ from gateway.admission import OverloadLimits
 from gateway.availability import Guard
 from gateway.exposure import open_to_the_world, shared_admin_key
 from gateway.feedback.keeper import FeedbackKeeper
-from gateway.keys.ring import ring_of
+from gateway.keys.ring import KeyRing, ring_of
 from gateway.keys.table import build_keys
 from gateway.options import check_ca_file, options_of
 from gateway.planning import Planner
@@ -88,6 +88,7 @@ class Assembler:
         self._upstreams: dict[str, tuple[Inputs, Upstream]] = {}
         self._started = int(now().timestamp())
         self.retired: list[Transport] = []  # what the Runtime before used and this one does not
+        self.prepare_keys: Callable[[KeyRing], object] = lambda _: None  # told of the next configuration, in any thread
         self.has_made_keys: Callable[[], bool] = lambda: False  # whether there are keys beside those of the file
         self.prices_until_s = inf  # Unix seconds at which a price in use changes
         self.price_files: tuple[PriceFile, ...] = ()  # those in use, in their order
@@ -114,6 +115,7 @@ class Assembler:
         upstreams = {name: upstream for name, (_, upstream) in connected.items()}
         deployments = {name: self._deployments(config, name, model) for name, model in config.models.items()}
         ring = ring_of(config)
+        self.prepare_keys(ring)
         planner = Planner(config, deployments, upstreams, self.router_files.of(config))
         runtime = Runtime(
             version=version,

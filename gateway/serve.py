@@ -73,6 +73,7 @@ async def _serve(process: Process) -> None:
     assembler.feedback.on_lost = lambda error: recorder.logger.warning("feedback lost", error=str(error))
     keys = await _read_keys(settings, logger)
     assembler.has_made_keys = lambda: keys.has_keys
+    assembler.prepare_keys = keys.prepare
     data = process.source.read()
     runtime, _ = build_runtime(process.source, assembler, data)
     background = Background(recorder)

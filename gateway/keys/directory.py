@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.keys.record import KeyRecord
+from gateway.keys.ring import KeyRing
 from gateway.keys.stores import KeyStore, KeyStoreError, Loaded, MemoryStore, Where
-from gateway.keys.table import Keys, Known, build_keys, problem_of
+from gateway.keys.table import Known, Parts, build_keys
 from gateway.runtime import Runtime
 from gateway.telemetry.logs import Logger
 
@@ -52,6 +53,7 @@ class KeyDirectory:
         self._clock = clock
         self._may_be_open = may_be_open
         self._loaded = Loaded()
+        self._parts = Parts(KeyRing())
         self._is_read = store is None  # a memory of our own is empty
         self._failed_at: float | None = None
         self._error: str | None = None
@@ -73,19 +75,26 @@ class KeyDirectory:
         problems = (*self._loaded.problems, *self._unusable)
         return KeyStatus(self.store.where, len(self.records), stale_s, self._error, problems)
 
+    def prepare(self, ring: KeyRing) -> Parts:
+        """Work out what keys may under another configuration, before it is used; from any thread."""
+        parts = Parts(ring)
+        build_keys(ring, Known(self.records), parts)
+        self._parts = parts
+        return parts
+
     def on(self, runtime: Runtime) -> Runtime:
         """The Runtime with the keys of its configuration and the ones that are known here."""
         ring = runtime.ring
         known = Known(self.records, is_sure=self._failed_at is None and self._is_read, may_be_open=self._may_be_open)
-        keys: Keys = build_keys(ring, known)
-        of_file = {settings.name for settings in ring.keys}
-        problems = []
-        for record in self.records.values():
-            problem = problem_of(record.settings, ring)
-            if record.name in of_file:
-                problems.append(f"'{record.name}': the configuration has a key of this name, which is used instead")
-            elif problem is not None:
-                problems.append(f"'{record.name}': {problem[1]}")
+        parts = self._parts  # once: a reload may prepare others at this moment
+        keys = build_keys(ring, known, parts if parts.ring is ring else self.prepare(ring))
+        problems = [
+            f"'{settings.name}': the configuration has a key of this name, which is used instead"
+            for settings in ring.keys
+            if settings.name in self.records
+        ]
+        unusable = {one.name: one.detail for one in keys.refused.values() if one.why == "unusable"}
+        problems += [f"'{name}': {detail}" for name, detail in unusable.items()]
         if problems and tuple(problems) != self._unusable and self._logger is not None:
             self._logger.warning("keys not in use", problems=problems)
         self._unusable = tuple(problems)

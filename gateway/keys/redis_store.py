@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from gateway.keys.record import KeyRecord
-from gateway.keys.stores import KeyStoreError, Loaded, Where, read_all
+from gateway.keys.stores import KeyStoreError, Loaded, Reader, Where
 
 _TIMEOUT_S = 1.0
 _CHANGE = """
@@ -51,6 +51,7 @@ class RedisStore:
         )
         self._seen: int | None = None
         self._newest = 0
+        self._reader = Reader()
         self._records: dict[str, bytes] = {}
 
     async def load(self) -> Loaded | None:
@@ -66,7 +67,7 @@ class RedisStore:
         self._records = {
             name.decode("utf-8", "replace"): data for name, data in zip(read[::2], read[1::2], strict=True)
         }
-        return read_all(dict(sorted(self._records.items())))
+        return self._reader.read(dict(sorted(self._records.items())))
 
     async def put(self, record: KeyRecord, before: KeyRecord | None) -> bool:
         there = b"" if before is None else before.to_json()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.keys.record import KeyRecord
-from gateway.keys.stores import KeyStoreError, Loaded, Where, read_all
+from gateway.keys.stores import KeyStoreError, Loaded, Reader, Where
 
 _BUSY_S = 2.0
 _NO_FILE = -1
@@ -27,6 +27,7 @@ class SqliteStore:
         self._path = path
         self._thread = ThreadPoolExecutor(1, "keys")
         self._connection: sqlite3.Connection | None = None
+        self._reader = Reader()
         self._seen: int | None = None  # data_version of what was loaded last
 
     async def load(self) -> Loaded | None:
@@ -83,7 +84,7 @@ class SqliteStore:
             return None
         stored = dict(connection.execute("SELECT name, record FROM keys ORDER BY name"))
         self._seen = version
-        return read_all(stored)
+        return self._reader.read(stored)
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:

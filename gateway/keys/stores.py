@@ -96,12 +96,22 @@ async def may_have_keys(settings: Settings) -> bool:
         await store.close()
 
 
-def read_all(stored: Mapping[str, bytes]) -> Loaded:
-    """Records from their stored form, by name."""
-    records, problems = {}, []
-    for name, data in stored.items():
-        try:
-            records[name] = KeyRecord.from_json(data)
-        except ValueError as error:
-            problems.append(f"'{name}': {error}")
-    return Loaded(records, tuple(problems))
+class Reader:
+    """Makes records of their stored form. A record that did not change is the same object as before."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, tuple[bytes, KeyRecord]] = {}
+
+    def read(self, stored: Mapping[str, bytes]) -> Loaded:
+        """All records, by name."""
+        before, self._read = self._read, {}
+        problems = []
+        for name, data in stored.items():
+            known = before.get(name)
+            try:
+                self._read[name] = (
+                    known if known is not None and known[0] == data else (data, KeyRecord.from_json(data))
+                )
+            except ValueError as error:
+                problems.append(f"'{name}': {error}")
+        return Loaded({name: record for name, (_, record) in self._read.items()}, tuple(problems))

@@ -1,6 +1,6 @@
 """From what is known of keys to what a request looks up: one dictionary by digest, made anew whenever a key changes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -47,16 +47,45 @@ class Known:
     may_be_open: bool = True
 
 
-def build_keys(ring: KeyRing, known: Known | None = None) -> Keys:
+@dataclass(slots=True, frozen=True)
+class Part:
+    """What one key adds to the dictionary, by digest."""
+
+    callers: Mapping[str, Caller] = field(default_factory=dict)
+    refused: Mapping[str, Refused] = field(default_factory=dict)
+
+
+class Parts:
+    """The parts of records under one configuration, each worked out once: with thousands of keys, a change of one of
+    them must not hold up requests for all.
+    """
+
+    def __init__(self, ring: KeyRing) -> None:
+        self.ring = ring
+        self._parts: dict[str, tuple[KeyRecord, Part]] = {}
+
+    def of(self, records: Iterable[KeyRecord]) -> Iterator[Part]:
+        """Their parts; what is known of other records is forgotten."""
+        before, self._parts = self._parts, {}
+        for record in records:
+            known = before.get(record.name)
+            if known is None or known[0] is not record:
+                previous = [(one.sha256, one.until_s) for one in record.previous]
+                known = record, part_of(self.ring, record.settings, previous)
+            self._parts[record.name] = known
+            yield known[1]
+
+
+def build_keys(ring: KeyRing, known: Known | None = None, parts: Parts | None = None) -> Keys:
     """The dictionary. A key of the file goes before one that was made with the same name."""
     known = known if known is not None else Known()
+    parts = parts if parts is not None else Parts(ring)
     keys = Keys()
     of_file = {settings.name for settings in ring.keys}
-    for record in known.records.values():
-        if record.name not in of_file:
-            _add(keys, ring, record.settings, [(one.sha256, one.until_s) for one in record.previous])
-    for settings in ring.keys:
-        _add(keys, ring, settings, ())
+    made = parts.of(record for record in known.records.values() if record.name not in of_file)
+    for part in (*made, *(part_of(ring, settings, ()) for settings in ring.keys)):
+        keys.update(part.callers)
+        keys.refused.update(part.refused)
     keys.is_sure = known.is_sure
     keys.is_open = known.may_be_open and known.is_sure and not keys and not keys.refused
     return keys
@@ -72,19 +101,19 @@ def problem_of(settings: KeyConfig, ring: KeyRing) -> tuple[str, str] | None:
     return None
 
 
-def _add(keys: Keys, ring: KeyRing, settings: KeyConfig, previous: Iterable[tuple[str, float]]) -> None:
-    digests = [settings.sha256, *(digest for digest, _ in previous)]
+def part_of(ring: KeyRing, settings: KeyConfig, previous: Iterable[tuple[str, float]]) -> Part:
+    """What a key adds; `previous` are digests of secrets from before a rotation, with their ends (Unix seconds)."""
     # What a key was limited by may be gone from the file: without it the key would have no limit at all.
     problem = problem_of(settings, ring)
     if settings.disabled or problem is not None:
         why = Refused(settings.name, "disabled") if problem is None else Refused(settings.name, "unusable", problem[1])
-        keys.refused.update(dict.fromkeys(digests, why))
-        return
+        return Part(refused=dict.fromkeys([settings.sha256, *(digest for digest, _ in previous)], why))
     caller = caller_of(settings, ring)
-    keys[settings.sha256] = caller
+    callers = {settings.sha256: caller}
     for digest, until_s in previous:
         ends_s = until_s if caller.expires_s is None else min(until_s, caller.expires_s)
-        keys[digest] = replace(caller, expires_s=ends_s)
+        callers[digest] = replace(caller, expires_s=ends_s)
+    return Part(callers)
 
 
 def caller_of(settings: KeyConfig, ring: KeyRing) -> Caller:

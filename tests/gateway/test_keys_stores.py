@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from config.load import Loaded
+from config.schema import Config
+from config.settings import Settings
+from gateway.assemble import Assembler
 from gateway.keys.directory import ChangedMeanwhileError, KeyDirectory
 from gateway.keys.record import change, make, rotate
 from gateway.keys.redis_store import RedisStore
@@ -169,6 +173,40 @@ def test_a_record_that_cannot_be_read_spoils_no_other(tmp_path):
     path = tmp_path / "keys.db"
     place = Place("sqlite", path)
     run(place, work)
+
+
+def test_what_did_not_change_is_the_same_object(shared):
+    async def work():
+        here, there = shared.open(), shared.open()
+        for name in ("one", "two"):
+            await here.put(record(name), None)
+        before = (await there.load()).records
+        await here.remove(before["two"])
+        after = (await there.load()).records
+        assert list(after) == ["one"]
+        assert after["one"] is before["one"]
+
+    run(shared, work)
+
+
+def test_another_configuration_is_prepared_beside_the_one_in_use():
+    async def work():
+        directory = KeyDirectory()
+        await directory.put(record("one", team="shop"), None)
+        without, within = runtime_of({}), runtime_of({"teams": {"shop": {"models": ["m"]}}})
+        digest = directory.records["one"].settings.sha256
+        directory.prepare(within.ring)
+        assert directory.on(without).keys.refused[digest].why == "unusable"
+        assert directory.status.problems
+        assert directory.on(within).keys[digest].models == {"m"}
+        assert not directory.status.problems
+
+    asyncio.run(work())
+
+
+def runtime_of(sections):
+    config = {"providers": {"sim": {"kind": "mock"}}} | sections
+    return Assembler(Settings.load({})).build(Config.model_validate(config), Loaded(None), "1")
 
 
 def test_the_file_is_for_its_owner_and_made_for_the_first_key_only(tmp_path):

@@ -8,7 +8,7 @@ from config.schema import Config
 from gateway.auth import ANONYMOUS, authenticate
 from gateway.keys.record import KeyRecord, change, make, rotate, state_of, view
 from gateway.keys.ring import digest_of, ring_of
-from gateway.keys.table import Known, build_keys
+from gateway.keys.table import Known, Parts, build_keys
 from gateway.wire.refusals import RefusedError
 
 NOW_S = 1_800_000_000.0
@@ -145,6 +145,19 @@ def test_a_team_alone_limits_the_models_of_its_keys():
 def test_a_key_whose_limit_is_gone_from_the_file_is_no_key_without_limits(setting):
     record, secret = made(**{setting: "gone"})
     assert refusal(build_keys(ring(), known(record)), secret) == (503, "key_unusable")
+
+
+def test_a_change_of_one_key_works_out_that_one_only():
+    here = ring({"name": "file"})
+    parts = Parts(here)
+    records = [made(f"k{number}", models=["a"])[0] for number in range(3)]
+    before = build_keys(here, known(*records), parts)
+    changed = change(records[1], {"models": ["b"]})
+    after = build_keys(here, known(records[0], changed), parts)
+    assert after[records[0].settings.sha256] is before[records[0].settings.sha256]
+    assert after[changed.settings.sha256].models == {"b"}
+    assert records[2].settings.sha256 not in after
+    assert after == build_keys(here, known(records[0], changed))
 
 
 def test_a_key_of_the_file_goes_before_one_of_its_name():
