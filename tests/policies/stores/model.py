@@ -136,6 +136,7 @@ class Model:
                 hold.until_s = hold.written_until_s
                 self.left[hold_id] = hold
         self.live, self.late = {}, {}
+        self.end_leases()  # a renewal is not written down
 
     def _charge(self, hold: ModelHold, amounts: Sequence[int]) -> None:
         for meter, amount in zip(METERS, amounts, strict=True):
