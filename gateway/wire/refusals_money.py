@@ -73,7 +73,7 @@ def unpriced(model: str, scope: Scope) -> RefusedError:
 
 
 def rate_limited(scope: Scope, denied: Denied) -> RefusedError:
-    """429 `rate_limit_exceeded`, as OpenAI says it."""
+    """429 `rate_limit_exceeded`, as OpenAI says it: a rate limit is reached, and there is no time to wait."""
     unit = denied.meter.unit
     if denied.asked > denied.limit:
         hint = "Send less, or ask for a shorter answer: waiting does not help."

@@ -32,10 +32,13 @@ from providers.catalog import Vendor, vendors
 from routing.constraints import NoCandidateError
 from routing.decision import Deployment, Reason, Rejection
 from tests.docs.figures import RESULTS, figures
+from tests.docs.money_figures import MEASURED
+from tests.docs.money_figures import refusals as money_refusals
 from tests.docs.pages import Page, pages
-from tests.docs.routing_figures import FIGURES
+from tests.docs.routing_figures import FIGURES as ROUTING_FIGURES
 from tests.docs.tables import code, table
 
+FIGURES = {**ROUTING_FIGURES, **MEASURED}
 _SECTION = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 # A file that makes use of everything, so that what is inactive shows.
@@ -351,6 +354,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "causes": causes,
     "catalog": catalog,
     "dialects": dialects,
+    "money-refusals": money_refusals,
     **FIGURES,
 }
 
