@@ -19,9 +19,10 @@ class Purpose(StrEnum):
     EMBEDDING = "embedding"  # for the gateway's own use
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)  # not frozen: making one would take five times as long
 class Entry:
-    """One upstream call. `id` is unique: an entry that is written twice counts once. `at_s` is Unix time at its end.
+    """One upstream call; nobody changes one. `id` is unique: an entry that is written twice counts once. `at_s` is
+    Unix time at its end.
 
     `cost_nusd` is by our prices, None where there is none; `reported_nusd` what the provider says it charged.
     `is_estimated`: the provider told no usage. `is_flagged`: charged in full because nobody saw its end.

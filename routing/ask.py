@@ -85,8 +85,10 @@ class Ask:
 
     def tags(self) -> frozenset[str]:
         """The tags of the request, blank-free words between commas, and those of its key."""
+        if _TAGS not in self.headers:
+            return self.key_tags
         if self._tags is None:
-            text = self.headers.get(_TAGS, b"").decode("latin-1")
+            text = self.headers[_TAGS].decode("latin-1")
             tags = [tag.strip()[:_MAX_TAG_CHARS] for tag in text.split(",", _MAX_TAGS)[:_MAX_TAGS]]
             self._tags = self.key_tags.union(tag for tag in tags if tag)
         return self._tags

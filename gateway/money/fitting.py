@@ -9,7 +9,7 @@ from gateway.wire import refusals_money
 from policies.scopes import Scope
 from policies.stores.base import Denied
 from providers.base import Request
-from providers.tokens import count_prompt, is_inline
+from providers.tokens import count_prompt
 from routing.decision import Decision, Deployment, Reason, Rejection
 
 _MIN_ANSWER_TOKENS = 16  # a shorter answer is worth nothing to anybody
@@ -87,7 +87,7 @@ class Fitting:
         model = next(models, None)
         if model is None:
             return False
-        if is_inline(len(request.raw)):
+        if self._tab.can_count(request, model):
             worst.counted = count_prompt(request.body, model)
         else:
             worst.counted = await asyncio.to_thread(count_prompt, request.body, model)

@@ -9,12 +9,12 @@ from policies.windows import CalendarWindow, RollingWindow
 
 BUDGET_HEADER = b"x-signalbox-budget"
 # https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
-_KINDS = {Unit.REQUESTS: b"requests", Unit.TOKENS: b"tokens"}
+_KINDS = {Unit.REQUESTS: "requests", Unit.TOKENS: "tokens"}
 
 
 def rate_lines(tab: Tab) -> bytes:
     """`x-ratelimit-*` as OpenAI sends them: of each kind the limit with the smallest part left; empty without any."""
-    tightest: dict[bytes, tuple[float, int, int, float]] = {}
+    tightest: dict[str, tuple[float, int, int, float]] = {}
     for scope, left in zip(tab.scopes, tab.left, strict=False):
         kind, limit, window = _KINDS.get(scope.meter.unit), scope.meter.limit, scope.meter.window
         if kind is None or not isinstance(window, RollingWindow):
@@ -23,17 +23,13 @@ def rate_lines(tab: Tab) -> bytes:
         known = tightest.get(kind)
         if known is None or share < known[0]:
             tightest[kind] = (share, limit, left, window.length_s * (1.0 - share))
-    lines = b""
+    lines = ""
     for kind, (_, limit, left, reset_s) in tightest.items():
-        lines += (b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n") % (
-            kind,
-            limit,
-            kind,
-            max(0, left),
-            kind,
-            duration(reset_s).encode(),
+        lines += (
+            f"x-ratelimit-limit-{kind}: {limit}\r\nx-ratelimit-remaining-{kind}: {max(0, left)}\r\n"
+            f"x-ratelimit-reset-{kind}: {duration(reset_s)}\r\n"
         )
-    return lines
+    return lines.encode()
 
 
 def budget_lines(tab: Tab, now_s: float) -> bytes:

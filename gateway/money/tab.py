@@ -7,6 +7,8 @@ from policies.ledger import Entry
 from policies.outcome import Attempt, Outcome
 from policies.scopes import Scope
 from policies.stores.base import Granted, Settlement, Store, Unit, Verdict
+from providers.base import Request
+from providers.tokens import EncodingName, count_prompt, encoding_name, estimate_prompt, is_inline
 from routing.decision import Deployment
 
 
@@ -14,15 +16,28 @@ class Tab:
     """The hold of one request. `held` are the amounts of its scopes, in their order; `id` is the hold's.
 
     `closed_models` are those that may not be called, because what they have of their own cannot be held.
+    `encodings` are those of tokens that are loaded.
     """
 
-    __slots__ = ("_is_sent", "_store", "closed_models", "has_budget", "held", "id", "left", "scopes", "worst")
+    __slots__ = (
+        "_is_sent",
+        "_store",
+        "closed_models",
+        "encodings",
+        "has_budget",
+        "held",
+        "id",
+        "left",
+        "scopes",
+        "worst",
+    )
 
     def __init__(self, hold_id: str, scopes: Sequence[Scope], worst: WorstCase, store: Store) -> None:
         self.id = hold_id
         self.scopes = scopes
         self.worst = worst
         self.has_budget = False
+        self.encodings: frozenset[EncodingName] = frozenset()
         self.held: list[int] = []
         self.left: tuple[int, ...] = ()  # of every scope, right after the hold
         self.closed_models: frozenset[str] = frozenset()
@@ -75,6 +90,16 @@ class Tab:
             return False
         self.held = [held + more for held, more in zip(self.held, missing, strict=True)]
         return True
+
+    def can_count(self, request: Request, model: str) -> bool:
+        """Whether the tokens of a prompt can be counted in milliseconds, by the tokenizer of the model or one like it."""
+        return is_inline(len(request.raw)) and encoding_name(model) in self.encodings
+
+    def count_input(self, request: Request, model: str) -> int:
+        """The tokens of a prompt. Synchronous, because a request that is cut is settled at once."""
+        if self.can_count(request, model):
+            return count_prompt(request.body, model)
+        return estimate_prompt(request.body)
 
     def settle(self, outcome: Outcome, entries: Sequence[Entry]) -> None:
         """Charge what was used. Synchronous: no cancellation comes between."""

@@ -13,6 +13,7 @@ from gateway.wire.refusals import RefusedError
 from policies.scopes import Scope
 from policies.stores.base import Denied, Granted, Line, Store, Unit, Verdict
 from providers.base import Request
+from providers.tokens import EncodingName
 from routing.ask import Ask
 from routing.decision import Decision
 
@@ -28,6 +29,7 @@ class Till:
         self.store = store
         self.turns = Turns(loop)
         self.open_tabs: dict[str, float] = {}  # holds that are not settled, with the loop time of their last renewal
+        self.encodings: frozenset[EncodingName] = frozenset()  # loaded: that takes longer than a request may wait
         self._loop = loop
         self._now = now
         self.new_id = new_id
@@ -41,13 +43,15 @@ class Till:
         503 where the store cannot say.
         """
         tab = Tab(self.new_id(), scopes, WorstCase(request, ask, runtime.upstreams), self.store)
+        tab.encodings = self.encodings
         fitting = Fitting(tab, request, decision)
+        wait_s = 0.0
         for scope in scopes:
-            if scope.meter.unit is Unit.NUSD:
-                tab.has_budget = True
-                fitting.begin()
-                break
-        deadline = self._loop.time() + max(scope.wait_s for scope in scopes)
+            tab.has_budget |= scope.meter.unit is Unit.NUSD
+            wait_s = max(wait_s, scope.wait_s)
+        if tab.has_budget:
+            fitting.begin()
+        deadline = self._loop.time() + wait_s
         waited_for: set[str] = set()
         if self.turns.is_anybody_waiting:
             queues = [scope.meter.id for scope in scopes if scope.wait_s]

@@ -1,4 +1,4 @@
-"""Beside the requests: leases are renewed, and what the store found is told to metrics and log."""
+"""Beside the requests: leases are renewed, tokenizers loaded, and what the store found is told to metrics and log."""
 
 import asyncio
 import inspect
@@ -11,6 +11,7 @@ from gateway.runtime import Runtime
 from gateway.telemetry.logs import Logger
 from gateway.telemetry.money_metrics import MoneyMetrics
 from policies.stores.base import StoreError
+from providers.tokens import encoding_name, load_encoding
 
 _EVERY_S = 1.0
 _BALANCES_EVERY_S = 5.0  # one round trip for all budgets
@@ -24,12 +25,14 @@ class MoneyWatch:
         self._till = till
         self._metrics = metrics
         self._logger = logger
+        self._loaded_for: Runtime | None = None
 
     async def run(self, current: Callable[[], Runtime]) -> None:
         """Until it is cancelled. `current()` gives the Runtime in use."""
         loop = asyncio.get_running_loop()
         renew_at = balances_at = 0.0
         while True:
+            await self._load(current())
             now = loop.time()
             if now >= renew_at:
                 renew_at = now + LEASE_S / 8
@@ -39,6 +42,17 @@ class MoneyWatch:
                 await self._look(current())
             self.report()
             await asyncio.sleep(_EVERY_S)
+
+    async def _load(self, runtime: Runtime) -> None:
+        """Load what the tokens of the configured models are counted with, where budgets make that matter."""
+        if runtime is self._loaded_for or not runtime.scopes.has_budgets:
+            return
+        self._loaded_for = runtime
+        models = {one.target.model for plan in runtime.router.plans.values() for one in plan.deployments()}
+        needed = {encoding_name(model) for model in models}
+        for name in needed - self._till.encodings:
+            await asyncio.to_thread(load_encoding, name)
+        self._till.encodings |= needed
 
     def report(self) -> None:
         """Tell what the store found since the last time."""

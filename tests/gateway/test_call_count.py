@@ -34,3 +34,15 @@ def test_plain_chat_stays_below_its_bound_of_own_calls(tmp_path: Path, model: st
     found = _profile(tmp_path, "--model", model)
     assert found["own_calls"] <= limit, _explain(found)
     assert found["own_calls"] > 10, "the profiler saw next to nothing"
+
+
+# The ledger alone: one entry, one record of the journal. Budgets: the worst case of the body (20 calls), three budgets
+# and two rolling limits that are each checked, held and settled (45), the hold and its end in the journal (20), what
+# the head says of limits and the rest of the desk (25).
+@pytest.mark.parametrize(("money", "limit"), [("ledger", 135), ("budgets", 235)])
+def test_money_stays_below_its_bound_of_own_calls(tmp_path: Path, money: str, limit: int) -> None:
+    found = _profile(tmp_path, "--money", money)
+    assert found["own_calls"] <= limit, _explain(found)
+    seen = {row["where"].rpartition(" ")[2] for row in found["rows"] if row["is_ours"] and row["calls"] > 0.5}
+    assert {"entries_of", "append"} <= seen, "nothing was written down"
+    assert (money == "budgets") == ("bound_prompt" in seen)
