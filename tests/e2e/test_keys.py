@@ -9,7 +9,9 @@ from typing import Any
 
 import openai
 import pytest
+from click.testing import CliRunner
 
+from gateway.cli.main import signalbox
 from tests.e2e.setup import KEY, key_row
 from tests.fakes.gateway import Gateway
 from tests.fakes.http import Answer, send
@@ -97,39 +99,43 @@ def test_a_key_survives_a_crash_right_after_it_was_made(tmp_path: Path) -> None:
         assert listing(gateway).status == 401  # there is no key any more, and still it is open to nobody
 
 
-def test_replicas_share_keys_through_redis_and_go_on_without_it() -> None:
-    with RedisServer() as redis:
-        env = {"SIGNALBOX_REDIS_URL": redis.url}
-        with Gateway(CLOSED, env=env) as one, Gateway(CLOSED, env=env) as other:
-            secret, stopped = make(one, "ada"), make(one, "bob")
-            assert until(lambda: listing(other, stopped).status == 200, "the other replica does not know") < 3
-            assert one.admin("keys/bob/disable", {}).status == 200
-            assert until(lambda: listing(other, stopped).status == 401, "the other replica still takes it") < 3
-            assert other.metric("signalbox_key_store_up") == 1
-            redis.kill()
-
-            def state() -> Any:
-                return send(f"{other.root_url}/readyz").json["keys"]["state"]
-
-            until(lambda: state() == "stale", "nobody says that Redis is gone")
-            until(lambda: other.metric("signalbox_key_store_up") == 0, "no metric says that Redis is gone")
-            assert listing(other, secret).status == listing(other, KEY).status == 200
-            assert listing(other, stopped).error["code"] == "key_disabled"
-            unknown = listing(other, "sb-made-elsewhere")
-            assert (unknown.status, unknown.error["code"]) == (503, "keys_unavailable")
-            assert one.admin("keys", {"name": "eve"}).error["code"] == "key_store_unavailable"
-            redis.revive()
-            until(lambda: state() == "current", "nobody says that Redis is back")
-            assert listing(other, "sb-made-elsewhere").error["code"] == "invalid_api_key"
-            assert listing(other, secret).status == 200
+def command(redis: RedisServer, *arguments: str) -> str:
+    """What `signalbox keys` prints beside a gateway with the same Redis."""
+    env = {"SIGNALBOX_REDIS_URL": redis.url, "SIGNALBOX_STATE_DIR": ""}
+    done = CliRunner().invoke(signalbox, ["keys", *arguments], env=env)
+    assert done.exit_code == 0, done.output
+    return done.stdout.strip()
 
 
-def test_without_redis_at_the_start_keys_of_the_file_are_served() -> None:
+def test_keys_in_redis_before_it_is_there_while_it_is_and_when_it_is_gone() -> None:
     with RedisServer() as redis:
         redis.kill()
         with Gateway(CLOSED, env={"SIGNALBOX_REDIS_URL": redis.url}) as gateway:
             assert listing(gateway, KEY).status == 200
-            assert listing(gateway, "sb-perhaps").status == 503
+            assert listing(gateway, "sb-perhaps").error["code"] == "keys_unavailable"
             assert listing(gateway).status == 401
+
             redis.revive()
             until(lambda: listing(gateway, "sb-perhaps").status == 401, "Redis is not found")
+            secret, stopped = command(redis, "new", "ada"), command(redis, "new", "bob")
+            assert until(lambda: listing(gateway, stopped).status == 200, "the gateway does not know the key") < 3
+            command(redis, "disable", "bob")
+            assert until(lambda: listing(gateway, stopped).status == 401, "the gateway still takes the key") < 3
+            assert gateway.metric("signalbox_key_store_up") == 1
+
+            redis.kill()
+
+            def state() -> Any:
+                return send(f"{gateway.root_url}/readyz").json["keys"]["state"]
+
+            until(lambda: state() == "stale", "nobody says that Redis is gone")
+            until(lambda: gateway.metric("signalbox_key_store_up") == 0, "no metric says that Redis is gone")
+            assert listing(gateway, secret).status == listing(gateway, KEY).status == 200
+            assert listing(gateway, stopped).error["code"] == "key_disabled"
+            assert listing(gateway, "sb-perhaps").status == 503
+            assert gateway.admin("keys", {"name": "eve"}).error["code"] == "key_store_unavailable"
+
+            redis.revive()
+            until(lambda: state() == "current", "nobody says that Redis is back")
+            assert listing(gateway, "sb-perhaps").error["code"] == "invalid_api_key"
+            assert listing(gateway, secret).status == 200
