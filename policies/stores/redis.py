@@ -2,8 +2,8 @@
 
 Time is that of Redis. A hold is one round trip and so is a settlement, which nobody waits for. Needs Redis 6 or Valkey;
 all keys share a hash tag, and with it a slot of a cluster. How exact budgets are after a crash of Redis depends on what
-it keeps (`appendonly yes`, `maxmemory-policy noeviction`): where it comes back without data, windows begin at zero, and
-only what was held at that moment is still charged to them.
+it keeps (`appendonly yes`, `maxmemory-policy noeviction`; `appendfsync everysec` may lose two seconds, `always`
+nothing): where it comes back without data, windows begin at zero, and only what was held then is still charged to them.
 """
 
 import asyncio
