@@ -12,6 +12,7 @@ from tests.docs.pages import ROOT
 from tests.docs.tables import table
 
 _STORES = ROOT / "benchmarks/results/money_stores.json"
+_OVERSPEND = ROOT / "benchmarks/results/money_overspend.json"
 _METER = Meter("limit/key/x/requests/minute", Unit.REQUESTS, 2, RollingWindow(60.0))
 _SCOPE = Scope("x", _METER)
 _DENIED = Denied(_METER, limit=2, spent=1, held=1, asked=1, reset_s=60.0, retry_s=30.0)
@@ -48,4 +49,14 @@ def stores() -> str:
     )
 
 
-MEASURED = {"money-stores": stores}
+def overspend() -> str:
+    """How far a budget is overspent, by how it is checked."""
+    found = json.loads(_OVERSPEND.read_text())
+    rows = [
+        [one["check"], f"{one['over_percent']:.1f} %", f"{one['spent_nusd'] / one['limit_nusd']:.1%}"]
+        for one in found["runs"]
+    ]  # fmt: skip
+    return table(("protocol", "beyond the limit", "spent of the limit"), rows)
+
+
+MEASURED = {"money-stores": stores, "money-overspend": overspend}
