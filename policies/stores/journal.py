@@ -164,7 +164,7 @@ class Reader:
         self._rest = b""
 
     def read(self) -> list[dict[str, Any]]:
-        """The next records, at most about 256 KB of them; none at the end. `last` is then the number of the last one."""
+        """The next records, at most about 256 KB of them; none at the end. `last` is that of the last one then."""
         while True:
             following = self._next_segment()  # asked for first: where there is one, this one gets no more
             data = self._read_some()
