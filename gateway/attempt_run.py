@@ -210,7 +210,7 @@ class AttemptRun:
         record.ended = self._clock()
         record.ttft_s = record.ended - record.started
         reply = self._upstream.provider.reply(self._request, self._target, body)
-        record.usage = reply.usage or usage_of_whole(self._request, reply)
+        record.usage = reply.usage or usage_of_whole(self._request, reply, self._count_input)
         record.is_complete = True
         self._guard.record(
             record.deployment,
@@ -267,9 +267,9 @@ class AttemptRun:
                 while await exchange.chunk() is not None:
                     pass
         finally:
-            record.usage = decoder.usage if record.is_complete else usage_of_cut(self._request, decoder)
+            record.usage = decoder.usage if record.is_complete else usage_of_cut(decoder, self._count_input)
             if record.usage is None:
-                record.usage = usage_of_stream(self._request, decoder)
+                record.usage = usage_of_stream(decoder, self._count_input)
             if outcome.answered_by is record:
                 outcome.finish_reason = decoder.finish_reason
 
@@ -334,13 +334,18 @@ class AttemptRun:
         record = self._record
         if record.usage is None and self._is_sent and (record.kind is None or _is_given_up(record)):
             # The caller left while we were waiting, or our limit passed: the prompt was sent, so it is paid for.
-            record.usage = Usage(input=estimate_prompt(self._request.body), is_estimated=True)
+            record.usage = Usage(input=self._count_input(), is_estimated=True)
         price = record.deployment.price
         if record.usage is not None and price is not None:
             is_tiered = bool(price.service_tiers)
             record.cost_nusd = price.cost_nusd(record.usage, asked_tier(self._request.body) if is_tiered else None)
         if self._is_sent:
             self._tell(record)
+
+    def _count_input(self) -> int:
+        """The tokens of the prompt, for a provider that did not tell: closely where a budget pays."""
+        request, tab = self._request, self._limits.tab
+        return estimate_prompt(request.body) if tab is None else tab.count_input(request, self._target.model)
 
     def _tell(self, record: Attempt) -> None:
         """What this call says about the deployment, for the choices to come."""

@@ -58,6 +58,11 @@ class ScopeBook:
                 self._of_tags[tag] = (*self._of_tags.get(tag, ()), *self._chain(name, None))
         self.has_more = any((*self._of_models.values(), *self._of_routes.values(), *self._of_tags.values()))
 
+    @property
+    def has_budgets(self) -> bool:
+        """Whether there is any budget, whoever pays from it."""
+        return bool(self._config.budgets)
+
     def of_key(self, key: KeyConfig) -> tuple[Scope, ...]:
         """What holds for every request of a key."""
         found = [*self._chain(key.budget, key.name), *self._limits("key", key.name, key.limits, None)]

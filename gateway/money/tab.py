@@ -92,7 +92,7 @@ class Tab:
         return True
 
     def can_count(self, request: Request, model: str) -> bool:
-        """Whether the tokens of a prompt can be counted in milliseconds, by the tokenizer of the model or one like it."""
+        """Whether a prompt can be counted within milliseconds, by the tokenizer of the model or one like it."""
         return is_inline(len(request.raw)) and encoding_name(model) in self.encodings
 
     def count_input(self, request: Request, model: str) -> int:
