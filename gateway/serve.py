@@ -107,6 +107,10 @@ async def _serve(process: Process) -> None:
     background.start(reloader.follow_prices(), "price changes")
     background.start(keys.follow(), "keys")
     background.start(_share_metrics(service), "metrics")
+    if settings.redis_url is not None:
+        from gateway.hints import Hints  # noqa: PLC0415 - imports redis
+
+        background.start(Hints(settings.redis_url.get_secret_value(), assembler.guard).run(), "breaker hints")
     watch = MoneyWatch(books, desk.till, recorder.metrics.money, logger)
     background.start(watch.run(lambda: service.runtime), "money")
     background.start(_pressure_watch(service, server).run(), "pressure watch")
