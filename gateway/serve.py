@@ -112,6 +112,7 @@ async def _serve(process: Process) -> None:
 
         background.start(Hints(settings.redis_url.get_secret_value(), assembler.guard).run(), "breaker hints")
     watch = MoneyWatch(books, desk.till, recorder.metrics.money, logger)
+    await watch.load(service.runtime)
     background.start(watch.run(lambda: service.runtime), "money")
     background.start(_pressure_watch(service, server).run(), "pressure watch")
     supervisor = process.environ.get(SUPERVISOR_PID)

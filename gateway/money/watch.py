@@ -32,7 +32,7 @@ class MoneyWatch:
         loop = asyncio.get_running_loop()
         renew_at = balances_at = 0.0
         while True:
-            await self._load(current())
+            await self.load(current())
             now = loop.time()
             if now >= renew_at:
                 renew_at = now + LEASE_S / 8
@@ -43,8 +43,10 @@ class MoneyWatch:
             self.report()
             await asyncio.sleep(_EVERY_S)
 
-    async def _load(self, runtime: Runtime) -> None:
-        """Load what the tokens of the configured models are counted with, where budgets make that matter."""
+    async def load(self, runtime: Runtime) -> None:
+        """Load what the tokens of the configured models are counted with, where budgets make that matter. To be done
+        before the first request too: answers that are cut are charged by this count.
+        """
         if runtime is self._loaded_for or not runtime.scopes.has_budgets:
             return
         self._loaded_for = runtime

@@ -9,7 +9,7 @@ from tests.docs.pages import ROOT, Page
 PAGE = Page("docs/reference/fault-matrix.md")
 _ROW = re.compile(r"^\| (\d+) \|(.*)\|$", re.MULTILINE)
 _TEST = re.compile(r"test_row_(\d\d)_\w+")
-_FEATURES = {"Redis", "budgets", "the response cache"}  # what rows wait for; others say what happens instead
+_FEATURES = {"the response cache"}  # what rows wait for; others say what happens instead
 
 
 def rows() -> dict[int, list[str]]:

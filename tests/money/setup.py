@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from policies.stores.entries import Ledger
@@ -74,11 +75,11 @@ def wait_no_holds(gateway: Gateway, timeout_s: float = _PATIENCE_S) -> None:
         time.sleep(0.05)
 
 
-def wait_entries(gateway: Gateway, key: str, spent_nusd: int) -> list[dict[str, Any]]:
+def wait_entries(folder: Path, key: str, spent_nusd: int) -> list[dict[str, Any]]:
     """The ledger's lines of a key, as soon as they add up to so much; they are written beside the requests."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:
-        rows = [row for row in Ledger(gateway.folder / "state").stream(0, 4e9) if row["key"] == key]
+        rows = [row for row in Ledger(folder).stream(0, 4e9) if row["key"] == key]
         if sum(row["cost_nusd"] or 0 for row in rows) == spent_nusd:
             return rows
         found = sum(row["cost_nusd"] or 0 for row in rows)
@@ -86,9 +87,9 @@ def wait_entries(gateway: Gateway, key: str, spent_nusd: int) -> list[dict[str, 
         time.sleep(0.1)
 
 
-def printed_entries(gateway: Gateway, key: str) -> list[dict[str, Any]]:
+def printed_entries(folder: Path, key: str) -> list[dict[str, Any]]:
     """The same by the command."""
-    command = [PROGRAM, "spend", "--entries", "--format", "jsonl", "--state-dir", str(gateway.folder / "state")]
+    command = [PROGRAM, "spend", "--entries", "--format", "jsonl", "--state-dir", str(folder)]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return [row for row in map(json.loads, shown.stdout.splitlines()) if row["key"] == key]
 
