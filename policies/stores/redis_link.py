@@ -59,7 +59,7 @@ class Script:
     def load(cls, name: str) -> "Script":
         """The script of this name, behind what all of them share."""
         folder = files("policies.stores").joinpath("redis_scripts")
-        text = folder.joinpath("common.lua").read_bytes() + folder.joinpath(f"{name}.lua").read_bytes()
+        text = folder.joinpath("prelude.lua").read_bytes() + folder.joinpath(f"{name}.lua").read_bytes()
         return cls(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
 
