@@ -299,7 +299,7 @@ def _budget(scope: Scope, balance: Balance) -> dict[str, Any]:
         "spent_usd": usd(balance.spent),
         "held_usd": usd(balance.held),
         "left_usd": usd(balance.left),
-        "raised_usd": usd(balance.raised) if balance.raised >= 0 else f"-{usd(-balance.raised)}",
+        "raised_usd": usd(balance.raised),
         "carried_usd": usd(balance.carried),
         "window_start": _iso(balance.start_s),
         "window_end": _iso(balance.end_s),

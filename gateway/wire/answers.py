@@ -108,8 +108,9 @@ def error_frame(error: ProviderError) -> bytes:
 
 def usd(nusd: int) -> str:
     """Nano-dollars as a plain decimal number of dollars, exact to the last digit."""
-    whole, rest = divmod(nusd, 1_000_000_000)
-    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".") if rest else str(whole)
+    whole, rest = divmod(abs(nusd), 1_000_000_000)
+    sign = "-" if nusd < 0 else ""
+    return f"{sign}{whole}.{rest:09d}".rstrip("0") if rest else f"{sign}{whole}"
 
 
 _HINTS = {
