@@ -146,7 +146,7 @@ def test_row_30_redis_down_at_the_start(upstream):
     provider = Provider(upstream)
     with RedisServer() as redis:
         redis.kill()
-        with Gateway(config(upstream), env={"SIGNALBOX_REDIS_URL": redis.url}, workers=2) as gateway:
+        with Gateway(config(upstream), env={"SIGNALBOX_REDIS_URL": redis.url}) as gateway:
             gateway.wait_metric(_DEGRADED, 1)
             check_served(load(gateway, provider))
             refused = ask_strict(gateway)

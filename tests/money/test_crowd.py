@@ -79,23 +79,24 @@ def check_answers(results: Sequence[Result]) -> None:
     assert set(served) == set(KINDS), served
 
 
-def check_books(gateway: Gateway, provider: Provider, words: Sequence[str], *, has_ledger: bool) -> dict[str, Any]:
+def check_books(gateway: Gateway, provider: Provider, words: Sequence[str], *, has_ledger: bool) -> None:
     """Nothing is held; nothing above the limit was spent, by our books or the provider's; both say the same."""
     wait_no_holds(gateway)
     now = balance(gateway, "all")
     assert now["held"] == 0
     charges = provider.charges(words)
-    bill = sum(charge.nusd for charge in charges)
-    assert bill <= LIMIT_NUSD
+    assert sum(charge.nusd for charge in charges) <= LIMIT_NUSD
     assert 0.95 * LIMIT_NUSD <= now["spent"] <= LIMIT_NUSD
     if not has_ledger:
         check_sums(gateway, charges, now["spent"])
-        return {"spent": now["spent"], "bill": bill}
+        return
     rows = wait_entries(gateway.folder / "state", "payer", now["spent"])
-    bill, cut, cut_ledger = check_bill(rows, charges)
+    check_bill(rows, charges)
     assert printed_entries(gateway.folder / "state", "payer") == rows
-    calls = Counter(row["purpose"] for row in rows)
-    return {"spent": now["spent"], "bill": bill, "cut": cut, "cut by the ledger": cut_ledger, "calls": dict(calls)}
+
+
+async def nothing() -> None:
+    """No trouble."""
 
 
 def run(
@@ -104,32 +105,28 @@ def run(
     workers: int,
     *,
     has_ledger: bool = True,
-    beside: Callable[[], Awaitable[None]] | None = None,
-) -> dict[str, Any]:
+    beside: Callable[[], Awaitable[None]] = nothing,
+) -> None:
+    """The whole story on one gateway; `beside` happens while the crowd is there."""
     provider = Provider(upstream)
     client = Client(gateway.port, secret("payer"), provider)
 
-    async def story() -> tuple[list[Result], list[Result]]:
+    async def story() -> list[Result]:
         await warm_up(Client(gateway.port, secret("warm"), provider), workers)
-        crowd = client.ask_all(kinds(1))
-        return await crowd if beside is None else (await asyncio.gather(crowd, beside()))[0], await spend_the_rest(
-            client
-        )
+        crowd, _ = await asyncio.gather(client.ask_all(kinds(1)), beside())
+        check_answers(crowd)
+        return [*crowd, *await spend_the_rest(client)]
 
-    crowd, rest = asyncio.run(story())
-    check_answers(crowd)
-    words = [word for result in (*crowd, *rest) for word in result.words]
-    found = check_books(gateway, provider, words, has_ledger=has_ledger)
+    words = [word for result in asyncio.run(story()) for word in result.words]
+    check_books(gateway, provider, words, has_ledger=has_ledger)
     assert {charge.model for charge in provider.charges(words)} >= {"plain", "again", "slow", "quick", "silent"}
-    return found | {"refused": sum(result.status == 429 for result in crowd)}
 
 
 @pytest.mark.parametrize(("store", "workers"), [("memory", 1), ("sqlite", 1), ("sqlite", 4)])
-def test_256_at_once(upstream: FakeUpstream, store: str, workers: int, record_property: Any) -> None:
+def test_256_at_once(upstream: FakeUpstream, store: str, workers: int) -> None:
     env = {"SIGNALBOX_STATE_DIR": ""} if store == "memory" else {}
     with Gateway(config(upstream), env=env, workers=workers) as gateway:
-        found = run(gateway, upstream, workers, has_ledger=store != "memory")
-    print(found)
+        run(gateway, upstream, workers, has_ledger=store != "memory")
 
 
 def test_256_at_once_on_redis(upstream: FakeUpstream) -> None:
@@ -137,8 +134,7 @@ def test_256_at_once_on_redis(upstream: FakeUpstream) -> None:
         RedisServer() as redis,
         Gateway(config(upstream), env={"SIGNALBOX_REDIS_URL": redis.url}, workers=4) as gateway,
     ):
-        found = run(gateway, upstream, 4)
-    print(found)
+        run(gateway, upstream, 4)
 
 
 def test_256_at_once_while_redis_dies_and_comes_back(upstream: FakeUpstream) -> None:
@@ -153,5 +149,4 @@ def test_256_at_once_while_redis_dies_and_comes_back(upstream: FakeUpstream) -> 
             await asyncio.sleep(0.5)
             await asyncio.to_thread(redis.revive)
 
-        found = run(gateway, upstream, 4, beside=trouble)
-    print(found)
+        run(gateway, upstream, 4, beside=trouble)
