@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         default=None, description="Redis through which replicas share state, as `redis://host:6379/0`."
     )
+    redis_namespace: str = Field(
+        default="default",
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="Which gateways on that Redis share state: those of the same namespace.",
+    )
     admin_key: SecretStr | None = Field(
         default=None,
         min_length=8,

@@ -110,7 +110,8 @@ async def _serve(process: Process) -> None:
     if settings.redis_url is not None:
         from gateway.hints import Hints  # noqa: PLC0415 - imports redis
 
-        background.start(Hints(settings.redis_url.get_secret_value(), assembler.guard).run(), "breaker hints")
+        url, namespace = settings.redis_url.get_secret_value(), settings.redis_namespace
+        background.start(Hints(url, assembler.guard, namespace=namespace).run(), "breaker hints")
     watch = MoneyWatch(books, desk.till, recorder.metrics.money, logger)
     await watch.load(service.runtime)
     background.start(watch.run(lambda: service.runtime), "money")

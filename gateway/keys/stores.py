@@ -76,7 +76,7 @@ def open_store(settings: Settings) -> KeyStore:
     if settings.redis_url is not None:
         from gateway.keys.redis_store import RedisStore  # noqa: PLC0415 - only where it is configured
 
-        return RedisStore(settings.redis_url.get_secret_value())
+        return RedisStore(settings.redis_url.get_secret_value(), namespace=settings.redis_namespace)
     if settings.state_dir is not None:
         from gateway.keys.sqlite_store import SqliteStore  # noqa: PLC0415
 

@@ -73,7 +73,7 @@ async def _open_redis(settings: Settings, url: str, folder: Path | None) -> Book
 
     if folder is None:
         ledger = MemoryLedger()
-        remote = RedisStore(url, ledger=ledger.add)
+        remote = RedisStore(url, namespace=settings.redis_namespace, ledger=ledger.add)
         store = FallbackStore(remote, time.time, lambda: settings.workers * settings.replicas)
         await store.start()
         return Books(store, ledger, keeps_all=False)
@@ -83,7 +83,7 @@ async def _open_redis(settings: Settings, url: str, folder: Path | None) -> Book
         if entries:
             local.settle(Settlement(f"{entries[0].id}#", (), entries))
 
-    remote = RedisStore(url, RedisJournal(folder), ledger=write)
+    remote = RedisStore(url, RedisJournal(folder), namespace=settings.redis_namespace, ledger=write)
     store = FallbackStore(remote, time.time, lambda: settings.workers * settings.replicas)
     await store.start()
     return Books(store, Ledger(folder), also_close=local)
