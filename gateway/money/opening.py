@@ -48,7 +48,7 @@ async def open_books(settings: Settings, shared: Path | None) -> Books:
     if folder is None and is_shared and shared is not None:
         folder = shared / "state"
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if settings.redis_url is not None:
         return await _open_redis(settings, settings.redis_url.get_secret_value(), folder)
     if folder is None:

@@ -1,5 +1,6 @@
 """Gateways that share a Redis and nothing else: everything that one writes there carries its namespace."""
 
+import stat
 import time
 
 import pytest
@@ -41,3 +42,4 @@ def test_budgets_keys_and_hints_are_of_the_namespace(tmp_path):
             keys = redis.ask("KEYS", "*")
             assert {b"{signalbox:staging}:keys", b"{signalbox:staging}:m:budget/day/month"} <= set(keys)
             assert [key for key in keys if not key.startswith(b"{signalbox:staging}")] == []
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700, "names in it tell who calls"
