@@ -126,6 +126,8 @@ class AttemptEngine:
         try:
             failures = await Race(self._loop, outcome, take_back).run(first, delay_s, second)
         finally:
+            if any(run.record.is_hedge and run.record.cause is Cause.UNSUPPORTED for run in tickets):
+                budget.give_back()  # nothing was sent
             _note(hedges, name, outcome)
         for failure in failures[:-1]:
             walk.failed(*failure)

@@ -64,7 +64,9 @@ class Mirrors:
         limits = Limits(self._loop.time() + total_s, total_s, 1)
         try:
             if self.desk is not None and runtime.scopes.has_more:
-                limits.tab, decision = await self.desk.open_copy(runtime, route, request, ask, decision)
+                limits.tab, decision = await self.desk.open_copy(
+                    runtime, route, request, ask, decision, limits.total_at
+                )
                 outcome.decision = decision
             await engine.run(decision, outcome, _Nowhere(), limits)
         except ProviderError:

@@ -76,14 +76,15 @@ class Pipeline:
             runtime, request, ask, caller if desk is None or not desk.soft.reached else desk.moved(caller, ask)
         )
         tab, lines = None, b""
+        limits = self._limits(decision, started, timeout_s)
         if desk is not None and (caller.scopes or runtime.scopes.has_more):
             scopes = desk.scopes_of(runtime, caller, ask, decision)
             if scopes:
-                tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, headers)
+                until = limits.total_at
+                tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, headers, until)
         outcome = Outcome(request, caller.name, started, decision, head_lines=lines)
         if headers.get(_EXPLAIN) == b"1":
             outcome.explanation = header_value(runtime.router, ask, decision)
-        limits = self._limits(decision, started, timeout_s)
         limits.tab = tab
         limits.require_parameters = ask.preferences.require_parameters
         if runtime.detours and decision.route is not None:

@@ -129,10 +129,12 @@ class Walk:
             self._note(deployment, error, now_s)
 
     def _go_on(self, deployment: Deployment, error: ProviderError, now_s: float, until_s: float) -> Step | None:
-        if error.cause is not Cause.UNSUPPORTED:  # else nothing was sent, and what was paid for is still to come
+        if error.cause is not Cause.UNSUPPORTED:
             self._calls += 1
             self._note(deployment, error, now_s)
             self._is_free, self._is_paid = not VERDICTS[error.kind].is_budgeted, False
+        elif deployment in self._known:  # nothing was sent, nor will it be; what was paid for is still to come
+            self._known[deployment].may_ask = False
         is_detour = self._turn_aside(error)
         if not (is_detour or falls_back(error)) or self._calls >= self._max_attempts:
             return self._paid(None)

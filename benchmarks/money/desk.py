@@ -9,6 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 from benchmarks.payloads import MODEL, chat_request
@@ -62,7 +63,7 @@ async def _serve(runtime: Runtime, desk: Desk | None, caller: Caller, raw: bytes
         tab, lines = None, b""
         if desk is not None:
             scopes = desk.scopes_of(runtime, caller, ask, decision)
-            tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, NO_HEADERS)
+            tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, NO_HEADERS, inf)
             tab.send()
         outcome = Outcome(request, caller.name, 0.0, decision, head_lines=lines)
         attempt = Attempt(decision.candidates[0], 0.0, 0.1, usage=_USAGE, cost_nusd=70_000, is_complete=True)

@@ -67,23 +67,24 @@ class Desk:
         ask: Ask,
         decision: Decision,
         headers: Mapping[bytes, bytes],
+        until: float,
     ) -> tuple[Tab, Decision, bytes]:
         """Hold what the request may use. Returns the decision without candidates that are too dear, and header lines.
 
-        Raises RefusedError.
+        Nothing is waited for beyond `until` (loop time). Raises RefusedError.
         """
-        tab, decision = await self.till.take(runtime, scopes, request, ask, decision)
+        tab, decision = await self.till.take(runtime, scopes, request, ask, decision, until)
         lines = self.soft.look(tab) + head.rate_lines(tab) + head.shortened_lines(tab)
         if headers.get(head.BUDGET_HEADER) == b"1":
             lines += head.budget_lines(tab, self._now())
         return tab, decision, lines
 
     async def open_copy(
-        self, runtime: Runtime, route: str, request: Request, ask: Ask, decision: Decision
+        self, runtime: Runtime, route: str, request: Request, ask: Ask, decision: Decision, until: float
     ) -> tuple[Tab | None, Decision]:
         """Hold what a mirrored copy may use of the budgets and limits of its route and model. Raises RefusedError."""
         scopes = runtime.scopes.of_request((), [route], [one.model for one in decision.candidates], ())
-        return await self.till.take(runtime, scopes, request, ask, decision) if scopes else (None, decision)
+        return await self.till.take(runtime, scopes, request, ask, decision, until) if scopes else (None, decision)
 
     def settle(self, outcome: Outcome, tab: Tab | None, caller: Caller, ask: Ask) -> None:
         """Charge what was used, and write the ledger. Synchronous: no cancellation comes between."""

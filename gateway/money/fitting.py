@@ -9,7 +9,7 @@ from gateway.wire import refusals_money
 from policies.scopes import Scope
 from policies.stores.base import Denied
 from providers.base import Request
-from providers.tokens import count_prompt
+from providers.tokens import count_prompt, encoding_name
 from routing.decision import Decision, Deployment, Reason, Rejection
 
 _MIN_ANSWER_TOKENS = 16  # a shorter answer is worth nothing to anybody
@@ -83,14 +83,17 @@ class Fitting:
         worst, request = self._tab.worst, self._request
         if worst.counted is not None:
             return False
-        models = (one.target.model for one in self.decision.candidates if worst.is_counted_exactly(one))
-        model = next(models, None)
-        if model is None:
+        models = [one.target.model for one in self.decision.candidates if worst.is_counted_exactly(one)]
+        if not models:
             return False
-        if self._tab.can_count(request, model):
-            worst.counted = count_prompt(request.body, model)
-        else:
-            worst.counted = await asyncio.to_thread(count_prompt, request.body, model)
+        longest = 0
+        for model in {encoding_name(model): model for model in models}.values():
+            if self._tab.can_count(request, model):
+                counted = count_prompt(request.body, model)
+            else:
+                counted = await asyncio.to_thread(count_prompt, request.body, model)
+            longest = max(longest, counted)
+        worst.counted = longest
         self._measure()
         return True
 

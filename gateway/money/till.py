@@ -35,10 +35,11 @@ class Till:
         self.new_id = new_id
 
     async def take(
-        self, runtime: Runtime, scopes: Sequence[Scope], request: Request, ask: Ask, decision: Decision
+        self, runtime: Runtime, scopes: Sequence[Scope], request: Request, ask: Ask, decision: Decision, until: float
     ) -> tuple[Tab, Decision]:
         """Hold the most that the request can use. The decision comes back without the candidates that are too dear.
 
+        For a rate limit it waits as long as that says, at most until `until` (loop time).
         Raises RefusedError: 429 where a budget or limit does not suffice, 4xx where the request can never be paid for,
         503 where the store cannot say.
         """
@@ -51,7 +52,7 @@ class Till:
             wait_s = max(wait_s, scope.wait_s)
         if tab.has_budget:
             fitting.begin()
-        deadline = self._loop.time() + wait_s
+        deadline = min(until, self._loop.time() + wait_s)
         waited_for: set[str] = set()
         if self.turns.is_anybody_waiting:
             queues = [scope.meter.id for scope in scopes if scope.wait_s]

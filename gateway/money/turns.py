@@ -8,6 +8,7 @@ from policies.scopes import Scope
 from policies.stores.base import Denied
 
 _LOOK_AGAIN_S = 0.1  # where a place may come free in another process, and nobody tells
+_TICK_S = 0.002  # timers may fire so much before their time
 
 
 class Turns:
@@ -41,12 +42,12 @@ class Turns:
         """
         left_s = deadline - self._loop.time()
         retry_s = denied.retry_s
-        if scope.wait_s <= 0 or left_s <= 0 or denied.asked > denied.limit:
+        if scope.wait_s <= 0 or left_s <= _TICK_S or denied.asked > denied.limit:
             return False
         if retry_s is not None and retry_s > left_s:
             return False
         await self._queued(denied.meter.id, _LOOK_AGAIN_S if retry_s is None else retry_s, deadline, is_first)
-        return self._loop.time() < deadline
+        return self._loop.time() < deadline - _TICK_S
 
     def freed(self, meter_ids: Sequence[str]) -> None:
         """Something was given back: the first of each queue may look at once."""

@@ -6,7 +6,7 @@ from gateway.runtime import Upstream
 from policies.scopes import Scope
 from policies.stores.base import Unit
 from providers.base import Request
-from providers.bounds import asked_tier, bound_prompt, choices_of, max_output_of, max_searches
+from providers.bounds import asked_tier, bound_prompt, choices_of, is_plain_text, max_output_of, max_searches
 from routing.ask import USUAL_OUTPUT_TOKENS, Ask
 from routing.decision import Deployment
 
@@ -68,8 +68,10 @@ class WorstCase:
         return most if self.output_cap is None else min(most, self.output_cap)
 
     def is_counted_exactly(self, deployment: Deployment) -> bool:
-        """Whether our own tokenizer counts as its provider does."""
-        return self._upstreams[deployment.provider].provider.kind in _COUNTED_KINDS
+        """Whether our own tokenizer counts as its provider does: for text, at OpenAI and Azure. How images, files and
+        tools are shown to a model is theirs to know, so there the bound stays.
+        """
+        return self._upstreams[deployment.provider].provider.kind in _COUNTED_KINDS and is_plain_text(self._body)
 
     def nusd(self, deployment: Deployment, *, more_input: int = 0) -> int | None:
         """Nano-dollars that a call of this deployment can cost; None where nobody knows its price.

@@ -52,6 +52,8 @@ def _of_the_whole(played: Played) -> Iterator[str]:
         if standing.in_flight:
             yield f"{standing.in_flight} calls to {name} never ended for the latency book"
     yield from played.watch.problems
+    if played.treasury is not None:
+        yield from played.treasury.at_the_end([o for own in played.book.outcomes.values() for o in own])
     yield from _of_budgets(played)
     yield from _of_breakers(played)
 
@@ -63,7 +65,7 @@ def _of_budgets(played: Played) -> Iterator[str]:
         outcomes = [o for own in played.book.outcomes.values() for o in own if _budget_of(o) == name]
         if not 0 <= budget.tokens <= CAP_TOKENS + scenario.budget_ratio:
             yield f"the retry budget of {name} has {budget.tokens} tokens"
-        paid = sum(_paid(outcome.attempts) for outcome in outcomes)
+        paid = sum(_paid(sent_of(outcome)) for outcome in outcomes)
         answers = sum(attempt.is_complete for o in outcomes for attempt in o.attempts)
         earned = scenario.tokens + scenario.budget_ratio * answers
         if paid > earned + 1e-6:
@@ -106,6 +108,11 @@ def _paid(attempts: list[Attempt]) -> int:
             paid += is_repeat or _costs_a_token(last)
         before = [index]
     return paid
+
+
+def sent_of(outcome: Outcome) -> list[Attempt]:
+    """The calls that came to a provider: not those that a budget did not pay for."""
+    return [attempt for attempt in outcome.attempts if attempt.cause is not Cause.UNSUPPORTED]
 
 
 def _costs_a_token(failed: Attempt) -> bool:
@@ -177,7 +184,7 @@ def _of_waits(played: Played, client: Client, lines: list[Line]) -> Iterator[str
 
 
 def _of_outcome(played: Played, client: Client, outcome: Outcome, lines: list[Line]) -> Iterator[str]:
-    attempts, scenario = outcome.attempts, played.scenario
+    attempts, scenario = sent_of(outcome), played.scenario
     counted = _counted(attempts)
     if counted > scenario.max_attempts:
         yield f"{counted} calls were made, {scenario.max_attempts} are allowed"
@@ -203,6 +210,8 @@ def _of_outcome(played: Played, client: Client, outcome: Outcome, lines: list[Li
 def _gave_up_early(played: Played, client: Client, outcome: Outcome) -> bool:
     """Whether a call was allowed, and somebody was left who could be called now, or soon enough to be waited for."""
     attempts, scenario = outcome.attempts, played.scenario
+    if len(sent_of(outcome)) < len(attempts):
+        return False  # a budget paid for no more
     last = max(attempts, key=lambda attempt: attempt.ended)
     if last.kind is None or last.cause is None:
         return True
@@ -247,7 +256,7 @@ def _of_bytes(client: Client, outcome: Outcome, lines: list[Line]) -> Iterator[s
         if not whole.startswith(text):
             yield f"its text is not what call {line.number:03x} said"
         is_all = text == whole
-        if answered_by is None or lines[outcome.attempts.index(answered_by)] is not line:
+        if answered_by is None or lines[sent_of(outcome).index(answered_by)] is not line:
             yield "it got bytes of a call that is not recorded as the answer"
         if body.endswith(_DONE) and not is_all:
             yield "its stream ends properly, and text is missing"
@@ -282,10 +291,11 @@ def _is_json(body: bytes) -> bool:
 
 
 def _of_money(played: Played, outcome: Outcome, lines: list[Line]) -> Iterator[str]:
-    if len(lines) != len(outcome.attempts):
+    attempts = sent_of(outcome)
+    if len(lines) != len(attempts):
         return
     total = 0
-    for line, attempt in zip(lines, outcome.attempts, strict=True):
+    for line, attempt in zip(lines, attempts, strict=True):
         bill = _bill_nusd(played.ledger.prompts[line.request_id], line, attempt)
         total += bill
         if bill != (attempt.cost_nusd or 0):
@@ -304,4 +314,5 @@ def _bill_nusd(prompt: int, line: Line, attempt: Attempt) -> int:
         return prompt * IN_NUSD + line.pieces_sent * TOKENS_PER_PIECE * OUT_NUSD
     is_refused = attempt.status is not None and attempt.status >= 300
     is_given_up = attempt.kind is None or (attempt.cause in TIMEOUTS and not is_refused)
-    return prompt * IN_NUSD if is_given_up else 0
+    is_begun = attempt.status is not None and not is_refused and attempt.cause is not Cause.IN_BAND
+    return prompt * IN_NUSD if is_given_up or is_begun else 0

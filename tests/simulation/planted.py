@@ -7,9 +7,13 @@ from typing import Any
 from gateway.attempt_run import InterruptedStreamError
 from gateway.attempts import AttemptEngine
 from gateway.availability import Guard
+from gateway.money.tab import Tab
 from gateway.pipeline import Pipeline
+from gateway.runtime import Caller
 from policies.outcome import Outcome
 from policies.retry import RetryBudget
+from policies.stores.base import Granted, Line, Settlement, Verdict
+from policies.stores.memory import MemoryStore
 from routing.ask import Ask
 from routing.decision import Deployment
 from tests.simulation.world import Parts
@@ -57,8 +61,8 @@ class _WithoutCommitRule(Pipeline):
 class _WithoutShieldedSettle(Pipeline):
     """Its books are closed after one more turn of the loop: whoever leaves meanwhile skips that."""
 
-    def _settle(self, outcome: Outcome, ask: Ask) -> None:
-        self._unsettled = (outcome, ask)
+    def _settle(self, outcome: Outcome, ask: Ask, caller: Caller, tab: Tab | None) -> None:
+        self._unsettled = (outcome, ask, caller, tab)
 
     async def run(self, *args: Any, **more: Any) -> Outcome:
         outcome = await super().run(*args, **more)
@@ -86,9 +90,23 @@ class _WithoutSingleProbe(Guard):
         return super().admit(deployment)
 
 
+class _CheckThenAdd(MemoryStore):
+    """Looks, and takes what it saw a moment later."""
+
+    async def hold(self, hold_id: str, lines: Any, lease_s: float, *, is_dispatched: bool = False) -> Verdict:  # type: ignore[override]
+        verdict = super().hold("look", lines, lease_s)
+        if not isinstance(verdict, Granted):
+            return verdict
+        self.settle(Settlement("look", [0] * len(lines)))
+        await asyncio.sleep(0)
+        unlimited = [Line(replace(meter, limit=10**18), amount) for meter, amount in lines]
+        return super().hold(hold_id, unlimited, lease_s, is_dispatched=is_dispatched)
+
+
 PLANTED = {
     "commit rule": Parts(pipeline=_WithoutCommitRule),
     "shielded settle": Parts(pipeline=_WithoutShieldedSettle),
     "retry budget": Parts(budget=_EndlessBudget),
     "single probe": Parts(guard=_WithoutSingleProbe),
+    "atomic hold": Parts(store=_CheckThenAdd),
 }

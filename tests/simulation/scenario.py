@@ -122,6 +122,17 @@ class ClientPlan:
     stalls_at: int | None = None  # the write from which on it reads nothing
 
 
+@dataclass(slots=True, frozen=True)
+class Purse:
+    """The budget of all callers, and one for each of them, in nano-dollars; `places` are requests at the same time."""
+
+    all_nusd: int
+    each_nusd: int
+    is_shrinking: bool
+    places: int | None = None
+    wait_s: float = 0.0
+
+
 @dataclass(slots=True)
 class Scenario:
     """`groups` are numbers of deployments per model, in order; together they are `deployed`."""
@@ -144,6 +155,7 @@ class Scenario:
     breaker_failures: int = 5
     hedged_after_s: float | None = None  # what the first content usually takes here
     hinted_s: float | None = None  # when another process says that it saw the first provider's breaker open
+    purse: Purse | None = None  # None: nobody has a budget
 
 
 def scenario(seed: int) -> Scenario:
@@ -176,6 +188,22 @@ def scenario(seed: int) -> Scenario:
         breaker_failures=rng.choice((2, 3, 5)),
         hedged_after_s=rng.choice((0.1, 0.3, 0.8)) if not is_quiet and rng.random() < 0.2 else None,
         hinted_s=_moment(rng, 6.0) if rng.random() < 0.1 else None,
+        purse=_purse(Random(f"purse {seed}"), is_quiet=is_quiet),
+    )
+
+
+def _purse(rng: Random, *, is_quiet: bool) -> Purse | None:
+    """A call holds about 900,000 nano-dollars and costs up to 150,000; each extra one of a request holds more."""
+    if rng.random() < 0.5:
+        return None
+    if is_quiet:
+        return Purse(10**12, 10**12, is_shrinking=False)
+    return Purse(
+        all_nusd=rng.choice((950_000, 1_300_000, 2_000_000, 4_000_000, 10**8)),
+        each_nusd=rng.choice((1_000_000, 2_000_000, 10**8)),
+        is_shrinking=rng.random() < 0.3,
+        places=rng.choice((None, None, 1, 3)),
+        wait_s=rng.choice((0.0, 0.5, 3.0)),
     )
 
 

@@ -84,6 +84,7 @@ _SAID = {
     "shielded settle": "it was settled 0 times",
     "retry budget": "extra calls of",
     "single probe": "probes are out at",
+    "atomic hold": "held, of",
 }
 
 

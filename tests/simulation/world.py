@@ -31,6 +31,7 @@ from policies.breaker import BreakerSettings
 from policies.hedging import HedgeRules, Hedges
 from policies.outcome import Outcome
 from policies.retry import Retries, RetryBudget, RetryRules
+from policies.stores.memory import MemoryStore
 from providers.base import Provider, ProviderOptions, Target
 from providers.openai_compatible import build
 from providers.pricing import Price, resolve
@@ -44,6 +45,7 @@ from routing.router import Router
 from routing.strategies.ordered import Ordered
 from tests.simulation.clients import Client
 from tests.simulation.loop import ShufflingLoop
+from tests.simulation.purses import Treasury
 from tests.simulation.scenario import ClientPlan, Scenario
 from tests.simulation.upstreams import Ledger, Line, ScriptedTransport
 from tests.simulation.watch import Watch
@@ -56,6 +58,7 @@ CALLERS = {
 }
 _EPOCH_S = 1.75e9
 _USUAL_ANSWERS = 50
+MAX_TOKENS = 20  # more than any of the scripted answers has
 
 
 @dataclass(slots=True, frozen=True)
@@ -65,6 +68,7 @@ class Parts:
     pipeline: type[Pipeline] = Pipeline
     budget: Callable[[float], RetryBudget] = RetryBudget
     guard: Callable[..., Guard] = Guard
+    store: type[MemoryStore] = MemoryStore
 
 
 class Book(Recorder):
@@ -117,6 +121,7 @@ class Played:
     clients: list[Client]
     guard: Guard
     budgets: dict[str, RetryBudget]
+    treasury: Treasury | None
     story: list[tuple[float, str, str]]
     unfinished: list[str] = field(default_factory=list)
     most_in_flight: int = 0
@@ -147,8 +152,9 @@ class Stage:
         rules = RetryRules(scenario.max_attempts, scenario.backoff_base_s, 2.0, scenario.budget_ratio)
         self._retries = Retries(rules, {}, budgets)
         self._hedges = _experienced(scenario, loop)
-        runtime = self._runtime("1", guard, scenario.groups)
-        pipeline = parts.pipeline(runtime, book, loop, loop.time, self._wall)
+        purse = scenario.purse
+        self._treasury = Treasury(purse, parts.store(self._wall), loop, book.logger) if purse is not None else None
+        pipeline = self._pipeline(self._runtime("1", guard, scenario.groups), book)
         service = Service(
             settings=None,  # type: ignore[arg-type]  # no request asks for it
             recorder=book,
@@ -161,7 +167,17 @@ class Stage:
         )
         clients = [Client(plan, loop, self._tell) for plan in scenario.clients]
         self.played = Played(
-            scenario, loop, book, service, ledger, Watch(guard, ledger, loop.time), clients, guard, budgets, self._story
+            scenario,
+            loop,
+            book,
+            service,
+            ledger,
+            Watch(guard, ledger, loop.time),
+            clients,
+            guard,
+            budgets,
+            self._treasury,
+            self._story,
         )
         ledger.on_open = self._note_call
 
@@ -186,7 +202,7 @@ class Stage:
     async def _visit(self, client: Client) -> None:
         plan, loop = client.plan, self._loop
         await asyncio.sleep(plan.arrives_s)
-        body = _body(plan)
+        body = _body(plan, is_limited=self._treasury is not None)
         client.raw = orjson.dumps(body)
         self.played.ledger.prompts[plan.id] = estimate_prompt(body)
         client.arrived_s = loop.time()
@@ -216,7 +232,7 @@ class Stage:
         service = self.played.service
         groups = list(reversed(self._scenario.groups))
         runtime = self._runtime("2", self.played.guard, groups, is_reversed=True)
-        service.pipeline = self._parts.pipeline(runtime, self.played.book, self._loop, self._loop.time, self._wall)
+        service.pipeline = self._pipeline(runtime, self.played.book)
         service.gate.use(runtime.overload)
 
     def _shut_down(self) -> None:
@@ -227,6 +243,10 @@ class Stage:
             if task is not None:
                 client.is_cut = True
                 task.cancel(msg=SHUTDOWN)
+
+    def _pipeline(self, runtime: Runtime, book: Book) -> Pipeline:
+        desk = None if self._treasury is None else self._treasury.desk
+        return self._parts.pipeline(runtime, book, self._loop, self._loop.time, self._wall, desk=desk)
 
     def _runtime(self, version: str, guard: Guard, groups: Sequence[int], *, is_reversed: bool = False) -> Runtime:
         scenario = self._scenario
@@ -245,7 +265,7 @@ class Stage:
             version=version,
             router=Router(plans, {}, self._world),
             upstreams=self._upstreams,
-            keys=CALLERS,
+            keys=CALLERS if self._treasury is None else self._treasury.callers(CALLERS),
             models={},
             max_body_bytes=100_000,
             retries=self._retries,
@@ -258,6 +278,8 @@ class Stage:
     def _note_call(self, line: Line) -> None:
         played = self.played
         played.watch.opened(line)
+        if played.treasury is not None:
+            played.treasury.look()
         played.most_in_flight = max(played.most_in_flight, played.service.gate.in_flight)
 
     def _tell(self, who: str, what: str) -> None:
@@ -299,7 +321,7 @@ def _experienced(scenario: Scenario, loop: ShufflingLoop) -> Hedges:
     return hedges
 
 
-def _body(plan: ClientPlan) -> dict[str, Any]:
+def _body(plan: ClientPlan, *, is_limited: bool) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": plan.model,
         "messages": [{"role": "user", "content": f"{plan.id}: how far is it to the moon?"}],
@@ -307,6 +329,8 @@ def _body(plan: ClientPlan) -> dict[str, Any]:
     }
     if plan.wants_usage and plan.is_stream:
         body["stream_options"] = {"include_usage": True}
+    if is_limited:
+        body["max_tokens"] = MAX_TOKENS
     return body
 
 
