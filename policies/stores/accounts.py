@@ -10,6 +10,8 @@ from math import ceil, inf
 from policies.stores.base import Balance, Meter
 from policies.windows import CalendarWindow, NoWindow, Period, RollingWindow
 
+MOST = 2**53 - 1  # whole numbers that every store and JSON reader tells apart: nine million dollars in nano-dollars
+
 
 class CalendarAccount:
     """One calendar window of a meter, or of one without windows; the next window gets an account of its own."""
@@ -137,6 +139,14 @@ def open_account(meter: Meter, now_s: float, last: "CalendarAccount | None" = No
     if isinstance(window, NoWindow):
         return CalendarAccount(Period(0.0, inf))
     return CalendarAccount(window.period(now_s), carried_over(meter, window, last, now_s))
+
+
+def check_raise(meter: Meter, amount: int, raised: int = 0) -> None:
+    """Raise ValueError for a raise that could not be counted exactly, alone or with what is `raised` already."""
+    if abs(amount) > MOST:
+        raise ValueError(f"a raise is at most {MOST} either way, and that of {meter.id} would be {amount}")
+    if abs(raised + amount) > MOST:
+        raise ValueError(f"raises of {meter.id} are together at most {MOST} either way; {raised} are there already")
 
 
 def carried_over(meter: Meter, window: CalendarWindow, last: CalendarAccount | None, now_s: float) -> int:

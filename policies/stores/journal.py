@@ -9,13 +9,16 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import orjson
+
+from policies.stores.accounts import MOST
 
 _SEGMENT_BYTES = 8 << 20
 _READ_BYTES = 256 << 10  # more at once costs more per record: it no longer fits the cache
@@ -73,7 +76,7 @@ class Journal:
 
     def append(self, record: Mapping[str, Any]) -> bool:
         """Write one record with one system call; False where it waits for the disk."""
-        payload = orjson.dumps(record)
+        payload = encoded(record)
         with self._lock:
             self.last += 1
             body = b"%d %s" % (self.last, payload)
@@ -204,6 +207,26 @@ class Reader:
                 self.last = int(number)
                 records.append(orjson.loads(payload))
         return records
+
+
+def encoded(record: Mapping[str, Any]) -> bytes:
+    """A record as JSON. Numbers that no store can count (a provider told them) become the most that it can."""
+    try:
+        return orjson.dumps(record, option=orjson.OPT_STRICT_INTEGER)  # at most 53 bits
+    except TypeError:
+        return orjson.dumps(_countable(record), option=orjson.OPT_STRICT_INTEGER)
+
+
+def _countable(value: Any) -> Any:
+    if type(value) is int:
+        return max(-MOST, min(MOST, value))
+    if isinstance(value, Mapping):
+        return {key: _countable(part) for key, part in value.items()}
+    if is_dataclass(value):
+        return {field.name: _countable(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_countable(part) for part in value]
+    return value
 
 
 def segments(folder: Path, name: str) -> list[Path]:

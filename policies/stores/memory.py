@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from math import inf
 
-from policies.stores.accounts import CalendarAccount, RollingAccount, open_account
+from policies.stores.accounts import CalendarAccount, RollingAccount, check_raise, open_account
 from policies.stores.base import (
     Balance,
     Denied,
@@ -134,14 +134,19 @@ class MemoryStore:
         return [shown(hold_id, held) for hold_id, held in self._holds.items()]
 
     def raise_limit(self, meter: Meter, amount: int) -> Balance:
+        """What may be used more until the window ends. Raises ValueError for what cannot be counted."""
+        check_raise(meter, amount)
         now_s = self._now()
         account = self._account(meter, now_s)
+        check_raise(meter, amount, account.raised)
+        self._before_raise(meter, amount)
         account.raised += amount
         return account.balance(meter, now_s)
 
     def reset(self, meter: Meter) -> Balance:
         now_s = self._now()
         account = self._account(meter, now_s)
+        self._before_reset(meter)
         if isinstance(account, RollingAccount):
             account.forget()
         else:
@@ -218,6 +223,12 @@ class MemoryStore:
 
     def _ended(self, hold_id: str, held: Held) -> None:
         """A lease ended; for stores that write it down."""
+
+    def _before_raise(self, meter: Meter, amount: int) -> None:
+        """The window is open and its limit will be raised; for stores that write it down first."""
+
+    def _before_reset(self, meter: Meter) -> None:
+        """The window is open and its spending will be forgotten; the same."""
 
 
 def _denied(meter: Meter, account: CalendarAccount | RollingAccount, amount: int, now_s: float) -> Denied:

@@ -1,7 +1,9 @@
 """From journals into tables: while a gateway runs, and at its start for what the last one left."""
 
+import errno
+import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from policies.stores.replica import Replica
 
 ALONE = "alone"  # the journal of a process that has the folder for itself
 _WORKER = "worker"
+_ASIDE = "unapplied"
 
 Apply = Callable[[list[dict[str, Any]], tables.Changes], None]
 
@@ -42,28 +45,93 @@ class Applier:
         self._folder = folder
         self._disk = disk
         self._apply = apply
-        self._reader = Reader(folder, name, tables.position(connection, name))
-
-    @property
-    def last(self) -> int:
-        """The number of the last record that was read; it is in the tables once `step` has returned."""
-        return self._reader.last
+        self._reader: Reader | None = None
+        self.last = tables.position(connection, name)  # the number of the last record that is in the tables
 
     def step(self) -> bool:
-        """Apply what is there, at most about 256 KB; False where there is nothing. Raises sqlite3.Error: try again."""
-        records = self._reader.read()
-        if not records:
-            return False
-        try:
-            with transaction(self._connection, self._disk):
-                changes = tables.Changes()
-                self._apply(records, changes)
-                changes.write(self._connection)
-                tables.set_position(self._connection, self.name, self._reader.last)
-        except sqlite3.Error:
-            self._reader = Reader(self._folder, self.name, tables.position(self._connection, self.name))
-            raise
-        return True
+        """Apply what is there, at most about 256 KB; False where there is nothing. Whatever it raises: try again.
+
+        A record that can never be applied is put aside, so that it does not stand in the way of the others.
+        """
+        reader, self._reader = self._reader, None  # after a failure the tables say how far it has come
+        if reader is None:
+            self.last = tables.position(self._connection, self.name)
+            reader = Reader(self._folder, self.name, self.last)
+        records = reader.read()
+        if records:
+            try:
+                self._write(records, reader.last)
+            except Exception as error:
+                if not is_senseless(error):
+                    raise
+                self._write_each(records, reader.last)
+            self.last = reader.last
+        self._reader = reader
+        return bool(records)
+
+    def _write(self, records: list[dict[str, Any]], last: int) -> None:
+        with transaction(self._connection, self._disk):
+            changes = tables.Changes()
+            self._apply(records, changes)
+            changes.write(self._connection)
+            tables.set_position(self._connection, self.name, last)
+
+    def _write_each(self, records: list[dict[str, Any]], last: int) -> None:
+        """The same where one of the records makes no sense: what makes none is written into a file of its own."""
+        senseless: list[tuple[dict[str, Any], Exception]] = []
+        with transaction(self._connection, self._disk):
+            for record in records:
+                self._connection.execute("SAVEPOINT record")
+                try:
+                    changes = tables.Changes()
+                    self._apply([record], changes)
+                    changes.write(self._connection)
+                except Exception as error:
+                    if not is_senseless(error):
+                        raise
+                    self._connection.execute("ROLLBACK TO record")
+                    senseless.append((record, error))
+                self._connection.execute("RELEASE record")
+            tables.set_position(self._connection, self.name, last)
+            # Before the commit: a record is in the tables, in this file or in the journal, always.
+            put_aside(self._folder, f"{self.name}-{self.last + 1}", senseless, self._disk)
+
+
+def is_senseless(error: Exception) -> bool:
+    """Whether this is the fault of what is written and not of the disk: to try it again would not help."""
+    if isinstance(error, sqlite3.Error):
+        return isinstance(
+            error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.InterfaceError | sqlite3.ProgrammingError
+        )
+    return not isinstance(error, OSError | MemoryError)
+
+
+def put_aside(folder: Path, name: str, senseless: Sequence[tuple[Mapping[str, Any], Exception]], disk: Disk) -> None:
+    """Write records that cannot be applied into `unapplied-<name>.jsonl`, each with why, for an operator to look at.
+
+    The same name replaces the file: what comes to it is what was tried once more.
+    """
+    lines = [orjson.dumps({"record": record, "error": repr(error)}) + b"\n" for record, error in senseless]
+    if not lines:
+        return
+    path = folder / f"{_ASIDE}-{name}.jsonl"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        data = b"".join(lines)
+        if disk.write(descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(folder: Path) -> str | None:
+    """What an operator is told of records that could not be applied; None where there are none."""
+    paths = sorted(folder.glob(f"{_ASIDE}-*.jsonl"))
+    if not paths:
+        return None
+    names = ", ".join(map(str, paths))
+    return f"some records of the journal cannot be applied: {names}; look at them, then move them away and restart"
 
 
 def checkpoint(connection: sqlite3.Connection) -> bool:
@@ -137,6 +205,7 @@ def settle_with(replica: Replica) -> Apply:
     """Apply the records of a worker: they say what was used, and the hold in the tables says where it belongs."""
 
     def apply(records: list[dict[str, Any]], changes: tables.Changes) -> None:
+        replica.forget()  # what was made of records that were not written after all
         replica.begin(changes)
         for record in records:
             replica.settle_record(record)

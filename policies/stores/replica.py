@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from policies.stores import tables
-from policies.stores.base import Balance, Granted, Line, Meter, OpenHold, Settlement, Verdict
+from policies.stores.base import Granted, Line, Meter, OpenHold, Settlement, Verdict
 from policies.stores.memory import Held, MemoryStore, shown
 
 _REAPED_AT_ONCE = 500
@@ -120,16 +120,6 @@ class Replica(MemoryStore):
         loaded = [(hold_id, self._fetch(hold_id)) for hold_id in sorted(ids.union(self._holds))]
         return [shown(hold_id, held) for hold_id, held in loaded if held is not None]
 
-    def raise_limit(self, meter: Meter, amount: int) -> Balance:
-        balance = super().raise_limit(meter, amount)
-        self._changes.raised(meter.id, amount)
-        return balance
-
-    def reset(self, meter: Meter) -> Balance:
-        balance = super().reset(meter)
-        self._changes.reset(meter.id)
-        return balance
-
     def _fetch(self, hold_id: str) -> Held | None:
         """An open hold; one whose lease is over goes to where late settlements look."""
         held = self._holds.get(hold_id)
@@ -171,6 +161,12 @@ class Replica(MemoryStore):
             if entry is not None:
                 self._changes.wrote([orjson.loads(orjson.dumps(entry))])
         self._put(hold_id, held)
+
+    def _before_raise(self, meter: Meter, amount: int) -> None:
+        self._changes.raised(meter.id, amount)
+
+    def _before_reset(self, meter: Meter) -> None:
+        self._changes.reset(meter.id)
 
     def _take(self, held: Held, amounts: Sequence[int]) -> None:
         for at, amount in enumerate(amounts):

@@ -17,11 +17,11 @@ from time import time
 from typing import Any
 
 from policies.stores import tables
-from policies.stores.base import Balance, Granted, Line, Meter, Settlement, StoreError, Unavailable, Verdict
+from policies.stores.base import Granted, Line, Meter, Settlement, StoreError, Unavailable, Verdict
 from policies.stores.journal import Disk, Journal, remove_all, remove_applied
 from policies.stores.locks import lock_alone
 from policies.stores.memory import Held, MemoryStore
-from policies.stores.recovery import ALONE, Applier, apply_changes, checkpoint, recover, tidy_up
+from policies.stores.recovery import ALONE, Applier, apply_changes, checkpoint, recover, set_aside, tidy_up
 
 _SEGMENT_BYTES = 8 << 20
 _APPLY_EVERY_S = 0.2
@@ -52,11 +52,13 @@ class SqliteStore(MemoryStore):
         self._disk = disk or Disk()
         self._keep_days = keep_days
         self._cannot_apply: str | None = None
+        self._is_set_aside: str | None = None
         self._rounds = 0
         self._lock = lock_alone(folder)
         try:
             self._connection = tables.connect(folder, busy_s=_BUSY_S)
             recover(self._connection, folder, self._disk, now, self.reports)
+            self._is_set_aside = set_aside(folder)
             self._load()
             self._applier = Applier(self._connection, folder, ALONE, self._disk, apply_changes)
             self._journal = Journal(folder, ALONE, self._applier.last, disk=self._disk, segment_bytes=segment_bytes)
@@ -74,7 +76,7 @@ class SqliteStore(MemoryStore):
     @property
     def problem(self) -> str | None:
         """What is wrong with the disk or the database, for the operator; None where all is well."""
-        return self._journal.problem or self._cannot_apply
+        return self._journal.problem or self._cannot_apply or self._is_set_aside
 
     def hold(self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False) -> Verdict:
         problem = self._journal.problem
@@ -110,24 +112,15 @@ class SqliteStore(MemoryStore):
             void = tables.flagged_id(settlement.id) if held.is_ended and held.is_dispatched else None
             self._write_end(settlement.id, tables.charge_lines(held, charges), settlement.entries, void)
 
-    def raise_limit(self, meter: Meter, amount: int) -> Balance:
-        balance = super().raise_limit(meter, amount)
-        self._journal.append({"k": "raise", "meter": meter.id, "amount": amount})
-        return balance
-
-    def reset(self, meter: Meter) -> Balance:
-        balance = super().reset(meter)
-        self._journal.append({"k": "reset", "meter": meter.id})
-        return balance
-
     def write_down(self) -> None:
         """Move all of the journal into the tables. Raises nothing: `problem` tells, and the next time tries again."""
         try:
             while self._applier.step():
                 pass
             self._cannot_apply = None
-        except (OSError, sqlite3.Error) as error:
-            self._cannot_apply = f"the database in {self._folder} cannot be written: {error}"
+            self._is_set_aside = set_aside(self._folder)
+        except Exception as error:
+            self._cannot_write(error)
 
     async def close(self) -> None:
         """Everything is in the tables, and no journal is left, unless the disk does not let it."""
@@ -145,6 +138,19 @@ class SqliteStore(MemoryStore):
             ]
             entry = tables.flagged_entry(hold_id, held, self._now())
             self._write_end(hold_id, tables.charge_lines(held, charges), () if entry is None else (entry,))
+
+    def _before_raise(self, meter: Meter, amount: int) -> None:
+        self._write_change({"k": "raise", "meter": meter.id, "amount": amount})
+
+    def _before_reset(self, meter: Meter) -> None:
+        self._write_change({"k": "reset", "meter": meter.id})
+
+    def _write_change(self, record: dict[str, Any]) -> None:
+        """What an operator changes comes about or is refused. Raises StoreError."""
+        problem = self._journal.problem
+        if problem is not None:
+            raise StoreError(problem)
+        self._journal.append(record)
 
     def _write_hold(self, hold_id: str, held: Held) -> bool:
         return self._journal.append(
@@ -188,14 +194,17 @@ class SqliteStore(MemoryStore):
             applied = self._applier.last
             if self._journal.has_finished and checkpoint(self._connection):
                 self._journal.has_finished = not remove_applied(self._folder, ALONE, applied, self._disk)
-        except (OSError, sqlite3.Error) as error:
-            self._cannot_apply = f"the database in {self._folder} cannot be written: {error}"
+        except Exception as error:
+            self._cannot_write(error)
 
     def _tidy(self) -> None:
         try:
             tidy_up(self._connection, self._disk, self._now, self._keep_days)
-        except sqlite3.Error as error:
-            self._cannot_apply = f"the database in {self._folder} cannot be written: {error}"
+        except Exception as error:
+            self._cannot_write(error)
+
+    def _cannot_write(self, error: Exception) -> None:
+        self._cannot_apply = f"the database in {self._folder} cannot be written: {error!r}"
 
     def _close(self) -> None:
         self._is_closing.set()
@@ -204,7 +213,8 @@ class SqliteStore(MemoryStore):
         self._journal.close()
         self.write_down()
         try:
-            if self.problem is None and self._applier.last >= self._journal.last and checkpoint(self._connection):
+            is_all_applied = self._cannot_apply is None and self._applier.last >= self._journal.last
+            if is_all_applied and self._journal.problem is None and checkpoint(self._connection):
                 remove_all(self._folder, ALONE, self._disk)
         finally:
             self._connection.close()

@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import orjson
 
 from policies.stores import tables
+from policies.stores.accounts import check_raise
 from policies.stores.base import (
     Balance,
     Granted,
@@ -33,9 +34,19 @@ from policies.stores.base import (
     Unavailable,
     Verdict,
 )
-from policies.stores.journal import Disk, Journal, remove_all, remove_applied
+from policies.stores.journal import Disk, Journal, encoded, remove_all, remove_applied
 from policies.stores.locks import FileLock, lock_shared
-from policies.stores.recovery import checkpoint, recover, recover_workers, tidy_up, transaction, worker_name
+from policies.stores.recovery import (
+    checkpoint,
+    is_senseless,
+    put_aside,
+    recover,
+    recover_workers,
+    set_aside,
+    tidy_up,
+    transaction,
+    worker_name,
+)
 from policies.stores.replica import Replica
 
 _MAX_WAIT_S = 0.2
@@ -52,11 +63,12 @@ Answer = TypeVar("Answer")
 class _Operation:
     """What the thread shall do in its next transaction, and where the answer goes."""
 
-    __slots__ = ("answer", "error", "future", "number", "run", "undo", "until_s")
+    __slots__ = ("answer", "error", "future", "number", "record", "run", "undo", "until_s")
 
     def __init__(self, run: Callable[[Replica], Any]) -> None:
         self.run = run
         self.number = 0  # of its record in the journal
+        self.record: Mapping[str, Any] | None = None  # that record
         self.future: asyncio.Future[Any] | None = None  # None: nobody waits, and it has to come about
         self.until_s = inf  # monotonic; nobody waits for the answer after that
         self.undo: Callable[[Any], None] | None = None  # gets an answer that came too late
@@ -90,12 +102,14 @@ class SharedSqliteStore:
         self._disk = disk or Disk()
         self._max_wait_s = max_wait_s
         self._cannot_apply: str | None = None
+        self._is_set_aside: str | None = None
         self._applied = 0
         self._lock, self._own_lock = _enter(folder, self._disk, now, self.reports)
         try:
             self._connection = tables.connect(folder, busy_s=min(_BUSY_S, max_wait_s))
             self._keeper = tables.connect(folder, busy_s=_START_WAIT_S)
             self._journal = Journal(folder, self._own_lock.path.stem, 0, disk=self._disk)
+            self._is_set_aside = set_aside(folder)
         except (OSError, StoreError) as error:
             self._leave()
             raise StoreError(f"the state folder {folder} cannot be used: {error}") from error
@@ -114,7 +128,7 @@ class SharedSqliteStore:
     @property
     def problem(self) -> str | None:
         """What is wrong with the disk or the database, for the operator; None where all is well."""
-        return self._journal.problem or self._cannot_apply
+        return self._journal.problem or self._cannot_apply or self._is_set_aside
 
     async def hold(
         self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False
@@ -141,8 +155,8 @@ class SharedSqliteStore:
         # The thread gets the entries as the journal has them, so that both ways into the tables are one.
         record = {"k": "settle", "id": settlement.id, "used": settlement.amounts, "entries": settlement.entries}
         self._journal.append(record)
-        operation = _Operation(lambda replica: replica.settle_record(orjson.loads(orjson.dumps(record))))
-        operation.number = self._journal.last
+        operation = _Operation(lambda replica: replica.settle_record(orjson.loads(encoded(record))))
+        operation.number, operation.record = self._journal.last, record
         self._put(operation)
 
     def renew(self, hold_ids: Sequence[str], lease_s: float) -> None:
@@ -156,6 +170,7 @@ class SharedSqliteStore:
         return await self._ask(lambda replica: replica.open_holds())
 
     async def raise_limit(self, meter: Meter, amount: int) -> Balance:
+        check_raise(meter, amount)
         return await self._ask(lambda replica: replica.raise_limit(meter, amount))
 
     async def reset(self, meter: Meter) -> Balance:
@@ -232,17 +247,16 @@ class SharedSqliteStore:
                 changes.write(self._connection)
                 if applied:
                     tables.set_position(self._connection, self._journal.name, applied)
-        except sqlite3.Error as error:
+        except Exception as error:  # the thread has to go on
             self._replica.forget()
-            self._cannot_apply = f"the database in {self._folder} cannot be written: {error}"
+            if is_senseless(error):
+                return self._apply_each(group, error)
+            self._cannot_apply = f"the database in {self._folder} cannot be written: {error!r}"
             self._queue.extendleft(operation for operation in reversed(group) if operation.future is None)
             for operation in group:
                 operation.error = StoreError(self._cannot_apply)
             _answer(group)
             return False
-        except Exception as error:
-            self._replica.forget()
-            return self._apply_each(group, error)
         self._applied = max(self._applied, applied)
         self._cannot_apply = None
         _answer(group)
@@ -252,8 +266,18 @@ class SharedSqliteStore:
         """An operation makes no sense: the others shall come about, and who asked for it gets the error."""
         if len(group) > 1:
             return min([self._apply([operation]) for operation in group])  # every one of them is tried
-        self._cannot_apply = f"an operation was left out: {error!r}"
-        group[0].error = error
+        operation = group[0]
+        if operation.record is not None:
+            name = f"{self._journal.name}-{operation.number}"
+            try:
+                put_aside(self._folder, name, [(orjson.loads(encoded(operation.record)), error)], self._disk)
+            except OSError as not_now:
+                self._cannot_apply = f"the database in {self._folder} cannot be written: {not_now!r}"
+                self._queue.appendleft(operation)
+                return False
+            self._applied = max(self._applied, operation.number)
+            self._is_set_aside = set_aside(self._folder)
+        operation.error = error
         _answer(group)
         return True
 
@@ -265,8 +289,8 @@ class SharedSqliteStore:
             self._journal.sync()
             try:
                 self._keep_small(rounds)
-            except (OSError, sqlite3.Error) as error:
-                self._cannot_apply = f"the database in {self._folder} cannot be written: {error}"
+            except Exception as error:
+                self._cannot_apply = f"the database in {self._folder} cannot be written: {error!r}"
 
     def _keep_small(self, rounds: int) -> None:
         applied = self._applied
@@ -274,6 +298,7 @@ class SharedSqliteStore:
             self._journal.has_finished = not remove_applied(self._folder, self._journal.name, applied, self._disk)
         if rounds % _RECOVER_EVERY == 0:
             recover_workers(self._keeper, self._folder, self._disk, self._now, self.reports)
+            self._is_set_aside = set_aside(self._folder)
         if rounds % _TIDY_EVERY == 0:
             tidy_up(self._keeper, self._disk, self._now, self._keep_days)
 

@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS holds (
 CREATE INDEX IF NOT EXISTS holds_until ON holds (is_ended, until_s);
 CREATE TABLE IF NOT EXISTS positions (journal TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 """
+_HIGHEST = 2**61  # two of them still fit SQLite's integers
 _LATE_KEPT_S = 86_400.0  # how long an ended lease is kept for what is settled late
 _UNUSED_KEPT_S = 400 * 86_400.0  # a balance whose window ended so long ago is forgotten
 
@@ -112,7 +113,7 @@ class Changes:
         self._void.append((entry_id,))
 
     def raised(self, meter_id: str, amount: int) -> None:
-        self._others.append(("UPDATE accounts SET raised = raised + ? WHERE meter_id = ?", (amount, meter_id)))
+        self._others.append((_ADD_RAISE, (amount, meter_id)))
 
     def reset(self, meter_id: str) -> None:
         self._settle_up()
@@ -142,10 +143,10 @@ class Changes:
         """What was added up so far comes before a statement for which the order matters."""
         for (meter_id, start_s), (spent, held) in self._amounts.items():
             if spent or held:
-                self._others.append((_ADD_AMOUNTS, (spent, held, meter_id, start_s)))
+                self._others.append((_ADD_AMOUNTS, (_whole(spent), _whole(held), meter_id, start_s)))
         for (meter_id, number), amount in self._buckets.items():
             if amount:
-                self._others.append((_ADD_BUCKET, (meter_id, int(number), amount)))
+                self._others.append((_ADD_BUCKET, (meter_id, int(number), _whole(amount))))
         self._amounts.clear()
         self._buckets.clear()
 
@@ -154,11 +155,21 @@ _PUT_ACCOUNT = (
     "INSERT OR REPLACE INTO accounts (meter_id, kind, start_s, end_s, length_s, parts, carried) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-_ADD_AMOUNTS = "UPDATE accounts SET spent = spent + ?, held = held + ? WHERE meter_id = ? AND start_s = ?"
-_ADD_BUCKET = (
-    "INSERT INTO buckets VALUES (?, ?, ?) ON CONFLICT (meter_id, number) "
-    "DO UPDATE SET amount = amount + excluded.amount"
+# Sums stop where SQLite would go on with floats.
+_SUM = f"max(-{_HIGHEST}, min({_HIGHEST}, {{}} + {{}}))"
+_ADD_AMOUNTS = (
+    f"UPDATE accounts SET spent = {_SUM.format('spent', '?')}, held = {_SUM.format('held', '?')} "  # noqa: S608
+    "WHERE meter_id = ? AND start_s = ?"
 )
+_ADD_RAISE = f"UPDATE accounts SET raised = {_SUM.format('raised', '?')} WHERE meter_id = ?"  # noqa: S608
+_ADD_BUCKET = (
+    "INSERT INTO buckets VALUES (?, ?, ?) ON CONFLICT (meter_id, number) "  # noqa: S608
+    f"DO UPDATE SET amount = {_SUM.format('amount', 'excluded.amount')}"
+)
+
+
+def _whole(amount: float) -> int:
+    return max(-_HIGHEST, min(_HIGHEST, int(amount)))
 
 
 def kind_of(account: Account) -> str:
@@ -216,12 +227,12 @@ def load_account(connection: sqlite3.Connection, meter_id: str) -> Account | Non
         account = RollingAccount(RollingWindow(length_s, parts))
         buckets = "SELECT number, amount FROM buckets WHERE meter_id = ? ORDER BY number"
         for number, amount in connection.execute(buckets, (meter_id,)):
-            account.charge(amount, number)
+            account.charge(_whole(amount), number)
     else:
         account = CalendarAccount(Period(start_s, inf if end_s is None else end_s), carried)
-        account.spent = spent
-    account.raised = raised
-    account.held = held
+        account.spent = _whole(spent)
+    account.raised = _whole(raised)
+    account.held = _whole(held)
     return account
 
 
