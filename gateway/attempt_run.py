@@ -332,8 +332,8 @@ class AttemptRun:
     def _settle(self) -> None:
         """What the attempt used and cost, also when cut short: synchronous, so that no cancellation can skip it."""
         record = self._record
-        if record.usage is None and self._is_sent and (record.kind is None or _is_given_up(record)):
-            # The caller left while we were waiting, or our limit passed: the prompt was sent, so it is paid for.
+        if record.usage is None and self._is_sent and (record.kind is None or _is_paid_for(record)):
+            # The caller left while we were waiting, our limit passed, or the answer broke: the prompt was read.
             record.usage = Usage(input=self._count_input(), is_estimated=True)
         price = record.deployment.price
         if record.usage is not None and price is not None:
@@ -366,9 +366,11 @@ class AttemptRun:
         self._latency.ended(record.deployment.id, ttft_s=ttft_s, tpot_s=tpot_s, is_ok=is_ok)
 
 
-def _is_given_up(record: Attempt) -> bool:
-    """Whether a limit of ours ended a call that the provider had not refused."""
-    return record.cause in TIMEOUTS and (record.status is None or 200 <= record.status < 300)
+def _is_paid_for(record: Attempt) -> bool:
+    """Whether a failed call is on the bill: the provider had begun to answer, or a limit of ours ended the wait."""
+    if record.status is None:
+        return record.cause in TIMEOUTS
+    return 200 <= record.status < 300 and record.cause is not Cause.IN_BAND
 
 
 async def _until_content(exchange: Exchange, decoder: StreamDecoder) -> tuple[bytes, bool]:

@@ -66,6 +66,7 @@ _TOOLS_TIMES = 3
 # (https://platform.claude.com/docs/en/agents-and-tools/tool-use/server-tools), others name no limit.
 MAX_SEARCHES = 10
 _SEARCHED_TOKENS = 10_000
+_BEYOND_TEXT = ("tools", "functions", "web_search_options", "plugins", "audio", "prediction")
 _SEARCH_TOOLS = ("web_search", "google_search", "googleSearch", "x_search", "openrouter:web_search")
 
 
@@ -91,6 +92,22 @@ def bound_prompt(body: Mapping[str, Any], *, image_tokens: int = MAX_IMAGE_TOKEN
         total += sum(_PER_TOOL if _is_function(tool) else _PER_SERVER_TOOL for tool in tools)
     searches = max_searches(body)
     return total + searches * _SEARCHED_TOKENS if searches else total
+
+
+def is_plain_text(body: Mapping[str, Any]) -> bool:
+    """Whether a request is text alone: no images, sounds, files, tools, schemas or searches."""
+    if any(body.get(name) for name in _BEYOND_TEXT):
+        return False
+    form = body.get("response_format")
+    if isinstance(form, dict) and form.get("type") == "json_schema":
+        return False
+    for message in _entries(body, "messages"):
+        if not isinstance(message, dict) or message.get("tool_calls") or message.get("audio"):
+            return False
+        content = message.get("content")
+        if isinstance(content, list) and not all(_is_text(part) for part in content):
+            return False
+    return True
 
 
 def most_image_tokens(model: str) -> int:
@@ -143,6 +160,10 @@ def max_searches(body: Mapping[str, Any]) -> int:
                 found += _positive(tool.get("max_uses")) or MAX_SEARCHES
     allowed = _positive(body.get("max_tool_calls"))
     return found if allowed is None else min(found, allowed)
+
+
+def _is_text(part: object) -> bool:
+    return isinstance(part, dict) and part.get("type") in ("text", "refusal")
 
 
 def _searches(tool: Mapping[str, Any]) -> bool:

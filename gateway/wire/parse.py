@@ -29,6 +29,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "n": (int, _NULL),
     "max_tokens": (int, _NULL),
     "max_completion_tokens": (int, _NULL),
+    "max_output_tokens": (int, _NULL),
+    "best_of": (int, _NULL),
+    "service_tier": (str, _NULL),
     "stop": (str, list, _NULL),
     "seed": (int, _NULL),
     "presence_penalty": (*_NUMBER, _NULL),
@@ -67,8 +70,8 @@ def parse_request(operation: Operation, raw: bytes, request_id: str, default_mod
     body = _load(raw)
     for key, value in body.items():
         types = _TYPES.get(key)
-        if types is not None and type(value) not in types:
-            raise _wrong_type(key, types, value)
+        if types is None or type(value) not in types:
+            _check_unusual(key, value)
     model = body["model"] if "model" in body else _first_model(body.get("models"))
     if default_model is not None and (not model or model == _DEFAULT):
         model = default_model
@@ -151,6 +154,17 @@ def _type_names(types: tuple[type, ...]) -> str:
 def _wrong_type(param: str, types: tuple[type, ...], value: object) -> refusals.RefusedError:
     got = _NAMES.get(type(value), "something else")
     return refusals.invalid_field(param, f"'{param}' has to be {_type_names(types)}, but it is {got}.")
+
+
+def _check_unusual(key: str, value: object) -> None:
+    """A field of another type than is known, or one that is not known here and may go on as it is."""
+    types = _TYPES.get(key)
+    if types is not None:
+        raise _wrong_type(key, types, value)
+    if not (key.isascii() and key.islower()) and key.casefold() in _TYPES:
+        # Servers written in Go read such a name as the one it resembles: https://pkg.go.dev/encoding/json#Unmarshal
+        # What is looked at here and what is believed there must not be two things.
+        raise refusals.invalid_field(key[:64], f"'{key[:64]}' has to be written '{key.casefold()[:64]}'.")
 
 
 def _bad_model(model: str | None) -> refusals.RefusedError:

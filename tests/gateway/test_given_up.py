@@ -56,3 +56,11 @@ def test_a_call_that_the_provider_did_not_take_costs_nothing(answer, stream):
     assert outcome.attempts[0].kind is not None
     assert outcome.attempts[0].usage is None
     assert outcome.attempts[0].cost_nusd is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_broke_after_its_answer_had_begun_is_charged_for_its_prompt(stream):
+    broken = Answer([b"role\n" if stream else b"7,3,", RESET])
+    outcome, prompt = play(broken, stream=stream)
+    assert outcome.attempts[0].cause is Cause.RESET
+    assert outcome.attempts[0].cost_nusd == prompt * IN_NUSD

@@ -187,3 +187,17 @@ def test_a_gzip_bomb_is_not_blown_up():
             decompress(zlib.compress(b"{}"), encoding, 100)
         assert caught.value.refusal.status == 415
         assert len(caught.value.refusal.error["message"]) < 200
+
+
+@pytest.mark.parametrize("name", ["MAX_TOKENS", "Model", "N", "Best_Of", "\u017fervice_tier"])
+def test_names_that_some_servers_read_as_others_are_refused(name):
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], name: 1}
+    with pytest.raises(RefusedError) as caught:
+        parse_request("chat", orjson.dumps(body), "r")
+    assert caught.value.refusal.status == 400
+    assert f"has to be written '{name.casefold()}'" in caught.value.refusal.error["message"]
+
+
+def test_other_names_go_on_as_they_are():
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "X-Vendor": 1, "topK": 2}
+    assert parse_request("chat", orjson.dumps(body), "r").body["topK"] == 2
