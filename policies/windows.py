@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
-from math import inf
+from math import floor, inf
 from typing import NamedTuple
 
 
@@ -33,11 +33,17 @@ class CalendarWindow:
     zone: tzinfo
 
     def period(self, now_s: float) -> Period:
-        """The window around a moment (Unix seconds). Days of a zone that changes its clock have 23 or 25 hours."""
+        """The window around a moment (Unix seconds). Days of a zone that changes its clock have 23 or 25 hours.
+
+        An hour that is repeated is a window of its own; one that a change of half an hour cuts ends, or begins, there.
+        """
         if self.unit is Calendar.TOTAL:
             return Period(0.0, inf)
-        now = datetime.fromtimestamp(now_s, self.zone)
-        start, end = _BOUNDS[self.unit](now)
+        second = floor(now_s)  # `datetime` rounds, to the next window where that is near
+        seconds = _SECONDS.get(self.unit)
+        if seconds is not None:
+            return _of_clock(second, self.zone, seconds)
+        start, end = _BOUNDS[self.unit](datetime.fromtimestamp(second, self.zone))
         return Period(start.timestamp(), end.timestamp())
 
     def before(self, period: Period) -> Period | None:
@@ -66,15 +72,35 @@ class NoWindow:
 Window = CalendarWindow | RollingWindow | NoWindow
 
 
-def _of_minute(now: datetime) -> tuple[datetime, datetime]:
-    start = now.replace(second=0, microsecond=0)
-    return start, start + timedelta(minutes=1)
+def _of_clock(now_s: int, zone: tzinfo, seconds: int) -> Period:
+    # In seconds, not in what the clock shows: that goes back when it is changed.
+    offset = _offset(now_s, zone)
+    local = now_s + offset
+    start = local - local % seconds - offset
+    end = start + seconds
+    if _offset(start, zone) != offset:
+        start = _change(start, now_s, zone)
+    if _offset(end - 1, zone) != offset:
+        end = _change(now_s, end - 1, zone)
+    return Period(float(start), float(end))
 
 
-def _of_hour(now: datetime) -> tuple[datetime, datetime]:
-    # The hour that a clock change repeats is two windows: `fold` tells which of them this is.
-    start = now.replace(minute=0, second=0, microsecond=0)
-    return start, datetime.fromtimestamp(start.timestamp() + 3600, now.tzinfo)
+def _offset(at_s: int, zone: tzinfo) -> int:
+    """How far the clock of the zone is ahead of UTC."""
+    ahead = datetime.fromtimestamp(at_s, zone).utcoffset()
+    return 0 if ahead is None else int(ahead.total_seconds())
+
+
+def _change(before: int, after: int, zone: tzinfo) -> int:
+    """The first second of the offset that holds `after`; another one held `before`."""
+    offset = _offset(after, zone)
+    while after - before > 1:
+        middle = (before + after) // 2
+        if _offset(middle, zone) == offset:
+            after = middle
+        else:
+            before = middle
+    return after
 
 
 def _of_day(now: datetime) -> tuple[datetime, datetime]:
@@ -92,9 +118,8 @@ def _of_month(now: datetime) -> tuple[datetime, datetime]:
     return first, (first + timedelta(days=32)).replace(day=1)
 
 
+_SECONDS = {Calendar.MINUTE: 60, Calendar.HOUR: 3600}
 _BOUNDS = {
-    Calendar.MINUTE: _of_minute,
-    Calendar.HOUR: _of_hour,
     Calendar.DAY: _of_day,
     Calendar.WEEK: _of_week,
     Calendar.MONTH: _of_month,

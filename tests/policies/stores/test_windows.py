@@ -1,14 +1,15 @@
 """Carry-over, raises and resets, in every store; the calendar itself."""
 
+from bisect import bisect
 from datetime import UTC, datetime
 from math import inf
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.stores.base import Denied, Granted
+from policies.stores.base import Denied, Granted, Meter, Unit
 from policies.windows import Calendar, CalendarWindow
 from tests.policies.stores.kinds import budget, per_minute
 
@@ -107,6 +108,58 @@ def test_the_hour_that_a_clock_change_repeats_is_two_windows():
     second = window.period(_at("2026-10-25T01:30"))
     assert first.end_s == second.start_s
     assert second.end_s - second.start_s == 3600
+
+
+def _changes(zone, years):
+    """The moments (Unix seconds) in which the clock of a zone is changed."""
+    at = int(datetime(years[0], 1, 1, tzinfo=UTC).timestamp())
+    for day in range(at, at + len(years) * 366 * 86_400, 86_400):
+        offsets = [datetime.fromtimestamp(moment, zone).utcoffset() for moment in (day, day + 86_400)]
+        if offsets[0] != offsets[1]:
+            seconds = range(day, day + 86_400)
+            yield day + bisect(seconds, 0, key=lambda at, new=offsets[1]: _is_after(at, zone, new))
+
+
+def _is_after(at, zone, offset):
+    return int(datetime.fromtimestamp(at, zone).utcoffset() == offset)
+
+
+_ZONES = (
+    "Europe/Berlin", "America/New_York", "America/Havana", "America/St_Johns", "America/Nuuk", "Asia/Beirut",
+    "Africa/Cairo", "Australia/Lord_Howe", "Pacific/Chatham", "Atlantic/Azores", "Asia/Kathmandu",
+)  # fmt: skip
+_CHANGES = {name: list(_changes(ZoneInfo(name), range(2025, 2028))) for name in _ZONES}
+
+
+@settings(max_examples=300)
+@given(st.data(), st.sampled_from(sorted(name for name in _ZONES if _CHANGES[name])), st.floats(-7500, 7500))
+def test_windows_around_a_clock_change_hold_their_moment_and_follow_each_other(data, name, beside_s):
+    unit = data.draw(st.sampled_from([unit for unit in Calendar if unit is not Calendar.TOTAL]))
+    now_s = data.draw(st.sampled_from(_CHANGES[name])) + beside_s
+    window = CalendarWindow(unit, ZoneInfo(name))
+    period = window.period(now_s)
+    assert period.start_s <= now_s < period.end_s
+    assert window.period(period.start_s) == window.period(period.end_s - 0.001) == period
+    assert window.period(period.end_s).start_s == period.end_s
+    assert window.before(period).end_s == period.start_s
+    most_s = {Calendar.MINUTE: 60, Calendar.HOUR: 3600}.get(unit)
+    assert most_s is None or period.end_s - period.start_s <= most_s
+
+
+def test_the_half_hour_that_lord_howe_repeats_is_a_window():
+    window = CalendarWindow(Calendar.HOUR, ZoneInfo("Australia/Lord_Howe"))
+    change_s = _at("2026-04-04T15:00")
+    first, second, third = (window.period(change_s + after_s) for after_s in (-1, 1, 1801))
+    assert [period.end_s - period.start_s for period in (first, second, third)] == [3600, 1800, 3600]
+    assert (first.end_s, second.end_s) == (second.start_s, third.start_s) == (change_s, change_s + 1800)
+
+
+def test_a_minute_that_is_repeated_has_its_limit(store):
+    minute = Meter("budget/x/minute", Unit.NUSD, 100, CalendarWindow(Calendar.MINUTE, ZoneInfo("Europe/Berlin")))
+    store.pass_time(_at("2026-10-25T01:30:20") - store.clock.now_s)
+    granted = [store.hold(f"h{number}", (minute, 100)) for number in range(3)]
+    assert [type(one) for one in granted] == [Granted, Denied, Denied]
+    assert granted[1].retry_s == 40
 
 
 @given(st.sampled_from([unit for unit in Calendar if unit is not Calendar.TOTAL]), st.floats(0, 4e9))
