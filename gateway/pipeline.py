@@ -73,7 +73,7 @@ class Pipeline:
         runtime, desk = self.runtime, self._desk
         ask = ask_of(request, caller, headers, self._wall_clock())
         decision = decide(
-            runtime, request, ask, caller if desk is None or not desk.soft.reached else desk.moved(caller, ask)
+            runtime, request, ask, caller if desk is None or not desk.soft.reached else desk.moved(runtime, caller, ask)
         )
         tab, lines = None, b""
         limits = self._limits(decision, started, timeout_s)
@@ -83,13 +83,13 @@ class Pipeline:
                 until = limits.total_at
                 tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, headers, until)
         outcome = Outcome(request, caller.name, started, decision, head_lines=lines)
-        if headers.get(_EXPLAIN) == b"1":
-            outcome.explanation = header_value(runtime.router, ask, decision)
         limits.tab = tab
         limits.require_parameters = ask.preferences.require_parameters
         if runtime.detours and decision.route is not None:
             limits.detour = partial(detour, runtime, ask, decision)
         try:
+            if headers.get(_EXPLAIN) == b"1":
+                outcome.explanation = header_value(runtime.router, ask, decision)
             if runtime.continues is not None and request.stream and runtime.continues.has(decision.route):
                 await Continuer(runtime, self._engine, self._loop, self._clock).run(decision, outcome, sink, limits)
             else:

@@ -25,7 +25,7 @@ class Scope:
 
     `models`: only calls of these count (public names); None: all of the request's. The rest is of budgets
     (`max_request_nusd`: for one request; `is_shrinking`: answers may be made shorter) or of limits (`wait_s`,
-    `counts_cached`). `key` is whose it is, where every key has such a budget for itself.
+    `counts_cached`). `is_each`: every key has such a budget for itself, and `key` is whose this one is.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Scope:
     on_soft: SoftAction | None = None
     wait_s: float = 0.0
     counts_cached: bool = True
+    is_each: bool = False
     key: str | None = None
 
     @property
@@ -50,7 +51,12 @@ class ScopeBook:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._of_models = {name: tuple(self._of_entry("model", name, name)) for name in config.models}
+        self._own: dict[tuple[str, str], Scope] = {}
+        self._of_models: dict[str, tuple[Scope, ...]] = {}
+        for name, names in _names_of(config).items():
+            for alias in names:
+                found = self._of_entry("model", name, names)
+                self._of_models[alias] = (*self._of_models.get(alias, ()), *found)
         self._of_routes = {name: tuple(self._of_entry("route", name, None)) for name in config.routes}
         self._of_tags: dict[str, tuple[Scope, ...]] = {}
         for name, budget in config.budgets.items():
@@ -71,7 +77,7 @@ class ScopeBook:
             found += [*self._chain(team.budget, key.name), *self._limits("team", name, team.limits, None)]
         for tag in self.tags_of(key):
             found += self._of_tags.get(tag, ())
-        return _distinct(found)
+        return _distinct(self._of_whom(found, key.name))
 
     def teams_of(self, key: KeyConfig) -> list[str]:
         """The key's team and everything above it."""
@@ -90,19 +96,27 @@ class ScopeBook:
         return frozenset(tags)
 
     def of_request(
-        self, of_key: tuple[Scope, ...], asked: Collection[str], models: Iterable[str], tags: Collection[str]
+        self,
+        of_key: tuple[Scope, ...],
+        key: str | None,
+        asked: Iterable[str | None],
+        models: Iterable[str],
+        tags: Collection[str],
     ) -> tuple[Scope, ...]:
-        """All scopes of a request, each once: `of_key`, of the routes it asks for, its candidates' models, its tags."""
+        """All scopes of a request, each once: `of_key`, of the routes it asks for, its candidates' models, its tags.
+
+        `key` is the caller's name; None where no caller asked.
+        """
         if not self.has_more:
             return of_key
         found = list(of_key)
         for name in asked:
-            found += self._of_routes.get(name, ())
+            found += self._of_routes.get(name or "", ())
         for model in models:
             found += self._of_models.get(model, ())
         for tag in tags:
             found += self._of_tags.get(tag, ())
-        return _distinct(found)
+        return _distinct(self._of_whom(found, key))
 
     def all(self, keys: Iterable[KeyConfig]) -> tuple[Scope, ...]:
         """Every scope there is, for operators: budgets that nobody pays from as well."""
@@ -114,23 +128,35 @@ class ScopeBook:
             found += scopes
         return _distinct(found)
 
-    def _of_entry(self, kind: str, name: str, model: str | None) -> Iterator[Scope]:
-        entry = self._config.models[name] if kind == "model" else self._config.routes[name]
-        yield from self._chain(entry.budget, None, model)
-        yield from self._limits(kind, name, entry.limits, model)
+    def _of_whom(self, scopes: Iterable[Scope], key: str | None) -> Iterator[Scope]:
+        """The same, with the key's own budget in the place of one that every key has for itself."""
+        for scope in scopes:
+            if not scope.is_each or scope.key is not None or key is None:
+                yield scope
+                continue
+            own = self._own.get((scope.meter.id, key))
+            if own is None:
+                own = _budget_scope(scope.name, self._config.budgets[scope.name], key, scope.models)
+                self._own[scope.meter.id, key] = own
+            yield own
 
-    def _chain(self, name: str | None, key: str | None, model: str | None = None) -> list[Scope]:
+    def _of_entry(self, kind: str, name: str, models: frozenset[str] | None) -> Iterator[Scope]:
+        entry = self._config.models[name] if kind == "model" else self._config.routes[name]
+        yield from self._chain(entry.budget, None, models)
+        yield from self._limits(kind, name, entry.limits, models)
+
+    def _chain(self, name: str | None, key: str | None, models: frozenset[str] | None = None) -> list[Scope]:
         """A budget and everything above it."""
         chain: list[str] = []
         while name is not None and name in self._config.budgets and name not in chain:
             chain.append(name)
             name = self._config.budgets[name].parent
-        return [_budget_scope(link, self._config.budgets[link], key, _only(model)) for link in chain]
+        return [_budget_scope(link, self._config.budgets[link], key, models) for link in chain]
 
-    def _limits(self, kind: str, owner: str, name: str | None, model: str | None) -> Iterator[Scope]:
+    def _limits(self, kind: str, owner: str, name: str | None, models: frozenset[str] | None) -> Iterator[Scope]:
         limit = self._config.limits.get(name) if name is not None else None
         if limit is not None and name is not None:
-            yield from _limit_scopes(name, limit, f"{kind}/{owner}", _only(model))
+            yield from _limit_scopes(name, limit, f"{kind}/{owner}", models)
 
 
 _RATES: Mapping[str, Unit] = {
@@ -153,7 +179,8 @@ def _limit_scopes(name: str, limit: LimitConfig, owner: str, models: frozenset[s
 
 
 def _budget_scope(name: str, budget: BudgetConfig, key: str | None, models: frozenset[str] | None) -> Scope:
-    owner = f"{name}/{key}" if budget.each_key and key is not None else name
+    # No name has a blank: what is one key's is no other budget's.
+    owner = f"{name} {key}" if budget.each_key and key is not None else name
     meter = Meter(
         f"budget/{owner}/{budget.window.replace(' ', '-')}",
         Unit.NUSD,
@@ -170,6 +197,7 @@ def _budget_scope(name: str, budget: BudgetConfig, key: str | None, models: froz
         is_shrinking=budget.shrink_answers,
         soft_ratio=budget.soft_ratio,
         on_soft=budget.on_soft,
+        is_each=budget.each_key,
         key=key if budget.each_key else None,
     )
 
@@ -186,8 +214,12 @@ def nusd(usd: float) -> int:
     return int(Decimal(str(usd)) * _NUSD_PER_USD)
 
 
-def _only(model: str | None) -> frozenset[str] | None:
-    return None if model is None else frozenset((model,))
+def _names_of(config: Config) -> dict[str, frozenset[str]]:
+    """By model the names under which it is called: its own, and `provider/model` of each of its deployments."""
+    return {
+        name: frozenset((name, *(f"{one.provider}/{one.model}" for one in model.deployments)))
+        for name, model in config.models.items()
+    }
 
 
 def _distinct(scopes: Iterable[Scope]) -> tuple[Scope, ...]:

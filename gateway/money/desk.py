@@ -38,12 +38,13 @@ class Desk:
         self._now = now
         self._add = add
 
-    def moved(self, caller: Caller, ask: Ask) -> Caller:
+    def moved(self, runtime: Runtime, caller: Caller, ask: Ask) -> Caller:
         """Ask for another name where a budget beyond its soft limit says so. Returns who may then use that name.
 
         The operator chose it, so the key need not allow it; what was asked for has to be allowed all the same.
         """
-        name = self.soft.moved(caller.scopes, ask.name)
+        scopes = runtime.scopes.of_request(caller.scopes, caller.name, (ask.name,), (ask.name,), ask.tags())
+        name = self.soft.moved(scopes, ask.name)
         if name == ask.name or not caller.may_use(ask.name):
             return caller
         ask.name = name
@@ -54,10 +55,11 @@ class Desk:
         if not runtime.scopes.has_more:
             return caller.scopes
         models = [one.model for one in decision.candidates]
-        if decision.route is None:
-            return runtime.scopes.of_request(caller.scopes, (), models, ask.tags())
-        models += runtime.detour_models(decision.route)
-        return runtime.scopes.of_request(caller.scopes, (decision.asked, decision.route), models, ask.tags())
+        asked: tuple[str, ...] = ()
+        if decision.route is not None:
+            models += runtime.detour_models(decision.route)
+            asked = (decision.asked, decision.route)
+        return runtime.scopes.of_request(caller.scopes, caller.name, asked, models, ask.tags())
 
     async def open(
         self,
@@ -83,7 +85,7 @@ class Desk:
         self, runtime: Runtime, route: str, request: Request, ask: Ask, decision: Decision, until: float
     ) -> tuple[Tab | None, Decision]:
         """Hold what a mirrored copy may use of the budgets and limits of its route and model. Raises RefusedError."""
-        scopes = runtime.scopes.of_request((), [route], [one.model for one in decision.candidates], ())
+        scopes = runtime.scopes.of_request((), None, [route], [one.model for one in decision.candidates], ())
         return await self.till.take(runtime, scopes, request, ask, decision, until) if scopes else (None, decision)
 
     def settle(self, outcome: Outcome, tab: Tab | None, caller: Caller, ask: Ask) -> None:

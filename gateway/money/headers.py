@@ -13,7 +13,10 @@ _KINDS = {Unit.REQUESTS: "requests", Unit.TOKENS: "tokens"}
 
 
 def rate_lines(tab: Tab) -> bytes:
-    """`x-ratelimit-*` as OpenAI sends them: of each kind the limit with the smallest part left; empty without any."""
+    """`x-ratelimit-*` as OpenAI sends them: of each kind the limit with the smallest part left; empty without any.
+
+    Until the reset all of it is free again: what was used just now leaves the window last, so that is its length.
+    """
     tightest: dict[str, tuple[float, int, int, float]] = {}
     for scope, left in zip(tab.scopes, tab.left, strict=False):
         kind, limit, window = _KINDS.get(scope.meter.unit), scope.meter.limit, scope.meter.window
@@ -22,7 +25,7 @@ def rate_lines(tab: Tab) -> bytes:
         share = left / limit
         known = tightest.get(kind)
         if known is None or share < known[0]:
-            tightest[kind] = (share, limit, left, window.length_s * (1.0 - share))
+            tightest[kind] = (share, limit, left, window.length_s)
     lines = ""
     for kind, (_, limit, left, reset_s) in tightest.items():
         lines += (

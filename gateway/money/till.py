@@ -17,6 +17,7 @@ from providers.tokens import EncodingName
 from routing.ask import Ask
 from routing.decision import Decision
 
+_WAITING_PART = 4  # one of so many places may be taken by requests that wait for a limit
 LEASE_S = 120.0  # after a crash, held money is free again, or charged, this much later
 
 
@@ -46,17 +47,14 @@ class Till:
         tab = Tab(self.new_id(), scopes, WorstCase(request, ask, runtime.upstreams), self.store)
         tab.encodings = self.encodings
         fitting = Fitting(tab, request, decision)
-        wait_s = 0.0
         for scope in scopes:
             tab.has_budget |= scope.meter.unit is Unit.NUSD
-            wait_s = max(wait_s, scope.wait_s)
         if tab.has_budget:
             fitting.begin()
-        deadline = min(until, self._loop.time() + wait_s)
-        waited_for: set[str] = set()
+        patience = _Patience(self._loop.time(), until, runtime.overload.max_in_flight // _WAITING_PART)
         if self.turns.is_anybody_waiting:
-            queues = [scope.meter.id for scope in scopes if scope.wait_s]
-            waited_for = await self.turns.after_those_who_wait(queues, deadline)
+            queues = {scope.meter.id: patience.deadline(scope) for scope in scopes if scope.wait_s}
+            patience.waited_for = await self.turns.after_those_who_wait(queues, patience.room)
         self.open_tabs[tab.id] = self._loop.time()
         try:
             while True:
@@ -65,7 +63,7 @@ class Till:
                     break
                 if not isinstance(verdict, Denied):
                     raise refusals_money.store_unavailable(_first(scopes))
-                await self._make_room(tab, fitting, verdict, waited_for, deadline)
+                await self._make_room(tab, fitting, verdict, patience)
         except RefusedError:
             del self.open_tabs[tab.id]
             raise
@@ -96,23 +94,38 @@ class Till:
         answer = self.store.hold(tab.id, lines, LEASE_S, is_dispatched=self.store.is_remote)
         return answer if isinstance(answer, Verdict) else await answer
 
-    async def _make_room(
-        self, tab: Tab, fitting: Fitting, denied: Denied, waited_for: set[str], deadline: float
-    ) -> None:
-        """What can be done about a limit that does not suffice. Raises RefusedError where that is nothing.
-
-        `waited_for` are the meters of whose queues this request has been the first.
-        """
+    async def _make_room(self, tab: Tab, fitting: Fitting, denied: Denied, patience: "_Patience") -> None:
+        """What can be done about a limit that does not suffice. Raises RefusedError where that is nothing."""
         scope = next(scope for scope in tab.scopes if scope.meter.id == denied.meter.id)
         if not denied.asked:
             tab.leave_out(scope)  # it is beyond its limit, and no candidate needs it
         elif scope.is_budget:
             await fitting.fit(scope, denied, self._now())
         else:
-            is_first = scope.meter.id in waited_for
-            waited_for.add(scope.meter.id)
-            if not await self.turns.wait(scope, denied, deadline, is_first=is_first) and not fitting.without(scope):
+            is_first = scope.meter.id in patience.waited_for
+            patience.waited_for.add(scope.meter.id)
+            deadline, room = patience.deadline(scope), patience.room
+            is_worth_it = await self.turns.wait(scope, denied, deadline, room, is_first=is_first)
+            if not is_worth_it and not fitting.without(scope):
                 raise refusals_money.rate_limited(scope, denied)
+
+
+class _Patience:
+    """How long one request waits for limits: by each as long as that says, from `began` on, in all until `until`.
+
+    `room` is how many requests may wait at once; `waited_for` are the meters of whose queues it has been the first.
+    """
+
+    __slots__ = ("_began", "_until", "room", "waited_for")
+
+    def __init__(self, began: float, until: float, room: int) -> None:
+        self._began = began
+        self._until = until
+        self.room = max(1, room)
+        self.waited_for: set[str] = set()
+
+    def deadline(self, scope: Scope) -> float:
+        return min(self._until, self._began + scope.wait_s)
 
 
 def _first(scopes: Sequence[Scope]) -> Scope:

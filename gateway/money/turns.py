@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from policies.scopes import Scope
 from policies.stores.base import Denied
@@ -17,29 +17,34 @@ class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._queues: dict[str, deque[asyncio.Event]] = {}
+        self._waiting = 0
 
     @property
     def is_anybody_waiting(self) -> bool:
         """Whether any queue has somebody in it."""
         return bool(self._queues)
 
-    async def after_those_who_wait(self, meter_ids: Sequence[str], deadline: float) -> set[str]:
-        """Let those go first who came earlier and wait for one of these meters; until `deadline` (loop time).
+    async def after_those_who_wait(self, deadlines: Mapping[str, float], room: int) -> set[str]:
+        """Let those go first who came earlier and wait for one of these meters, each until its deadline (loop time).
 
-        Returns the meters of whose queues this request is the first now.
+        Returns the meters of whose queues this request is the first now. `room`: where so many requests wait already,
+        nobody joins them.
         """
         first_of: set[str] = set()
-        for meter_id in meter_ids:
-            if meter_id in self._queues:
+        for meter_id, deadline in deadlines.items():
+            if meter_id in self._queues and self._waiting < room:
                 await self._queued(meter_id, 0.0, deadline, is_first=False)
                 first_of.add(meter_id)
         return first_of
 
-    async def wait(self, scope: Scope, denied: Denied, deadline: float, *, is_first: bool) -> bool:
-        """Wait until it is worth asking again; False where that is not before `deadline` (loop time).
+    async def wait(self, scope: Scope, denied: Denied, deadline: float, room: int, *, is_first: bool) -> bool:
+        """Wait until it is worth asking again; False where that is not before `deadline` (loop time), or where `room`
+        requests wait already: each of them has a place that others could have.
 
         `is_first`: this request was the first of its queue a moment ago, and asked in vain.
         """
+        if self._waiting >= room and not is_first:
+            return False
         left_s = deadline - self._loop.time()
         retry_s = denied.retry_s
         if scope.wait_s <= 0 or left_s <= _TICK_S or denied.asked > denied.limit:
@@ -64,12 +69,14 @@ class Turns:
             queue.appendleft(turn)
         else:
             queue.append(turn)
+        self._waiting += 1
         try:
             while queue[0] is not turn and self._loop.time() < deadline:
                 await self._until(turn, deadline)
                 turn.clear()
             await self._until(turn, min(deadline, self._loop.time() + pause_s))
         finally:
+            self._waiting -= 1
             queue.remove(turn)
             if queue:
                 queue[0].set()

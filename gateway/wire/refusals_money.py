@@ -91,6 +91,12 @@ def rate_limited(scope: Scope, denied: Denied) -> RefusedError:
         f"under way {denied.held}, asked {denied.asked}. {hint}"
     )
     kind = "requests" if unit in (Unit.REQUESTS, Unit.SLOTS) else "tokens"
+    if unit in (Unit.REQUESTS, Unit.TOKENS):
+        left = max(0, denied.limit - denied.spent - denied.held)
+        headers += [
+            (f"x-ratelimit-{what}-{kind}".encode(), b"%d" % amount)
+            for what, amount in (("limit", denied.limit), ("remaining", left))
+        ]
     error = error_object(message, kind, None, "rate_limit_exceeded") | {"hint": hint}
     return RefusedError("rate_limited", Refusal(429, error, headers))
 

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.setup import key_row, standard_config
 from tests.fakes.answers import COMPLETION_TOKENS, PROMPT_TOKENS
 from tests.fakes.gateway import Gateway
+from tests.fakes.script import silent
 
 pytestmark = pytest.mark.e2e
 only = pytest.mark.parametrize
@@ -54,19 +55,24 @@ def _paying(gateways, _upstream_process) -> Gateway:
         "tagged": {"limit_usd": 0.0009, "window": "day", "tags": ["project=x"]},
         "each": {"limit_usd": 0.0009, "window": "day", "each_key": True},
         "headers": {"limit_usd": enough, "window": "day"},
+        "route": {"limit_usd": 0.0025, "soft_ratio": 0.3, "on_soft": {"route": "second-choice", "to": "second"}},
     }
     limits = {
         "three": {"requests_per_minute": 3},
         "tokens": {"tokens_per_minute": 1000},
         "one-at-once": {"concurrency": 1},
         "patient": {"concurrency": 1, "wait_s": 20},
+        "greedy": {"concurrency": 1, "wait_s": 20},
     }
-    keys = {name: {"budget": name} for name in budgets if name not in ("parent", "each", "tagged")}
+    keys = {name: {"budget": name} for name in budgets if name not in ("parent", "each", "tagged", "route")}
     keys |= {"tagged": {}, "each-1": {"budget": "each"}, "each-2": {"budget": "each"}}
     keys |= {name: {"limits": name} for name in limits}
     keys["child"]["limits"] = None
     keys = {name: {key: value for key, value in row.items() if value is not None} for name, row in keys.items()}
-    return gateways.get(paid_config(_upstream_process, keys, budgets=budgets, limits=limits))
+    config = paid_config(_upstream_process, keys, budgets=budgets, limits=limits)
+    config["routes"]["second-choice"] = {"strategy": "ordered", "pool": ["first", "second"], "budget": "route"}
+    config["policies"]["overload"] = {"max_in_flight": 64}
+    return gateways.get(config)
 
 
 @pytest.fixture
@@ -164,6 +170,15 @@ def test_beyond_the_soft_limit_requests_go_elsewhere(paying, upstream):
     assert set(seen[moved:]) == {("oa/up-second", True)}
 
 
+def test_the_budget_of_a_route_moves_requests_as_well(paying):
+    for _ in range(200):
+        answer = ask(paying, "headers", "second-choice")
+        if answer.headers.get("x-signalbox-model") == "oa/up-second":
+            return
+        assert answer.status == 200, answer.body
+    raise AssertionError("never moved")
+
+
 def test_tags_pay(paying):
     tagged = {"x-signalbox-tags": "team=a, project=x"}
     _, refused = until_refused(paying, "tagged", headers=tagged)
@@ -196,6 +211,9 @@ def test_requests_per_minute(paying):
     assert (error["type"], error["code"]) == ("requests", "rate_limit_exceeded")
     assert answers[3].headers["x-should-retry"] == "true"
     assert 0 < int(answers[3].headers["retry-after-ms"]) <= 61_000
+    assert answers[0].headers["x-ratelimit-reset-requests"] == "1m0s"
+    refused = answers[3].headers
+    assert (refused["x-ratelimit-limit-requests"], refused["x-ratelimit-remaining-requests"]) == ("3", "0")
 
 
 def test_tokens_per_minute_settle_to_what_was_used(paying):
@@ -207,8 +225,6 @@ def test_tokens_per_minute_settle_to_what_was_used(paying):
 
 
 def test_requests_at_once(paying, upstream):
-    from tests.fakes.script import silent
-
     upstream.script("up-openai", silent())
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(ask, paying, "one-at-once", headers={"x-signalbox-timeout-ms": "1500"})
@@ -222,3 +238,17 @@ def test_who_may_wait_is_served_in_turn(paying):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: ask(paying, "patient"), range(16)))
     assert {answer.status for answer in answers} == {200}, [a.error for a in answers if a.status != 200]
+
+
+def test_those_who_wait_leave_room_for_others(paying, upstream):
+    """A quarter of 64 places; whoever comes after that is told to come back."""
+    impatient = {"x-signalbox-timeout-ms": "3000"}
+    upstream.script("up-openai", silent())
+    with ThreadPoolExecutor(60) as pool:
+        waiting = [pool.submit(ask, paying, "greedy", headers=impatient) for _ in range(60)]
+        upstream.wait_requests(1, model="up-openai")
+        assert ask(paying, "headers", "first").status == 200
+        answers = [one.result() for one in waiting]
+    statuses = [answer.status for answer in answers]
+    assert statuses.count(429) >= 60 - 1 - 16
+    assert {answer.error["code"] for answer in answers if answer.status == 429} == {"rate_limit_exceeded"}
