@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 P95_S = 1.5
 _PATIENCE_S = 20.0
 _DEGRADED = "signalbox_redis_degraded"
-_AT_ONCE, _ROUNDS = 8, 6
+_AT_ONCE, _ROUNDS = 8, 25
 
 
 def config(upstream: FakeUpstream) -> dict[str, Any]:
