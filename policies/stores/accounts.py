@@ -150,9 +150,17 @@ def check_raise(meter: Meter, amount: int, raised: int = 0) -> None:
 
 
 def carried_over(meter: Meter, window: CalendarWindow, last: CalendarAccount | None, now_s: float) -> int:
-    """What the window before left of the limit, at most `carry_max`; nothing where that window was not the last one."""
+    """What the window before left of the limit, at most `carry_max`.
+
+    Nothing where the last account was that of another calendar: its time zone was changed, and nobody knows what was
+    spent in the window that would have been the one before.
+    """
     if not meter.carry_max or last is None:
         return 0
-    if window.before(window.period(now_s)) != last.period:
-        return meter.carry_max if last.period.end_s <= now_s else 0  # nothing at all was spent meanwhile
-    return max(0, min(meter.carry_max, meter.limit + last.raised - last.spent - last.held))
+    if window.before(window.period(now_s)) == last.period:
+        left = meter.limit + last.raised - last.spent - last.held
+    elif last.period.end_s <= now_s and window.period(last.period.start_s) == last.period:
+        left = meter.limit  # nothing at all was spent in the windows between
+    else:
+        left = 0
+    return max(0, min(meter.carry_max, left))

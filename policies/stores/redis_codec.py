@@ -22,23 +22,23 @@ class Periods:
     def __init__(self, wall: Callable[[], float]) -> None:
         self.shift_s = 0.0  # the store's clock is so much ahead of ours
         self._wall = wall
-        self._known: dict[CalendarWindow, tuple[float, list[float]]] = {}
+        self._known: dict[CalendarWindow, tuple[float, list[Any]]] = {}
 
     def learn(self, store_now_s: float) -> None:
         """The store's clock shows this now."""
         self.shift_s = store_now_s - self._wall()
         self._known.clear()
 
-    def bounds(self, window: CalendarWindow) -> list[float]:
-        """Start and end of the present window, and of the next one where there is one."""
+    def bounds(self, window: CalendarWindow) -> list[Any]:
+        """Start and end of the present window, and of the next one where there is one; then what calendar that is."""
         now_s = self._wall() + self.shift_s
         until_s, known = self._known.get(window, (0.0, []))
         if now_s < until_s and now_s >= known[0]:
             return known
         present = window.period(now_s)
-        bounds = [present.start_s, min(present.end_s, _NEVER)]
+        bounds: list[Any] = [present.start_s, min(present.end_s, _NEVER)]
         if present.end_s != inf:
-            bounds += window.period(present.end_s)
+            bounds += [*window.period(present.end_s), f"{window.unit} {window.zone}"]
         self._known[window] = present.end_s, bounds
         return bounds
 

@@ -77,14 +77,15 @@ local function reap()
   return told
 end
 
--- Lines: {meter, 'c', limit, amount, carry_max, start, end, next start, next end}, {meter, 'r', limit, amount,
--- bucket_s, buckets} or {meter, 's', limit, amount}. Accounts have `limit` with raises and carry-over, and `used`.
+-- Lines: {meter, 'c', limit, amount, carry_max, start, end, next start, next end, calendar}, {meter, 'r', limit,
+-- amount, bucket_s, buckets} or {meter, 's', limit, amount}. Accounts have `limit` with raises and carry-over, and `used`.
 
 local function read_calendar(key)
-  local is = redis.call('HMGET', key, 'start', 'end', 'spent', 'held', 'raised', 'carried')
+  local is = redis.call('HMGET', key, 'start', 'end', 'spent', 'held', 'raised', 'carried', 'calendar')
   return {
     key = key, kind = 'c', start = tonumber(is[1]), stop = tonumber(is[2]), spent = tonumber(is[3]) or 0,
     held = tonumber(is[4]) or 0, raised = tonumber(is[5]) or 0, carried = tonumber(is[6]) or 0,
+    calendar = is[7],
   }
 end
 
@@ -112,7 +113,12 @@ local function open_calendar(line)
   local carried = 0
   if account.start then
     if carry_max > 0 then
-      local left = account.stop == start and limit + account.raised - account.spent - account.held or carry_max
+      local left = 0 -- where the time zone was changed: nobody knows what was spent in the window before
+      if account.stop == start then
+        left = limit + account.raised - account.spent - account.held
+      elseif account.calendar == line[10] then
+        left = limit -- nothing at all was spent in the windows between
+      end
       carried = math.max(0, math.min(carry_max, left))
     end
     if account.held > 0 then
@@ -123,7 +129,8 @@ local function open_calendar(line)
       redis.call('DEL', key)
     end
   end
-  redis.call('HSET', key, 'start', exact(start), 'end', exact(stop), 'carried', exact(carried))
+  redis.call(
+    'HSET', key, 'start', exact(start), 'end', exact(stop), 'carried', exact(carried), 'calendar', line[10] or '')
   if stop < 1e17 then
     redis.call('EXPIRE', key, math.ceil(stop - now) + (carry_max > 0 and KEPT_FOR_CARRY_S or DAY_S))
   end

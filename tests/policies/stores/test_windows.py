@@ -1,6 +1,7 @@
 """Carry-over, raises and resets, in every store; the calendar itself."""
 
 from bisect import bisect
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
 from zoneinfo import ZoneInfo
@@ -30,6 +31,40 @@ def test_days_without_any_spending_carry_over_as_well(store):
     store.settle("a", 1000)
     store.pass_time(3 * 86_400)
     assert store.balance(day).carried == 300
+
+
+@pytest.mark.parametrize("idle_days", [1, 2, 5])
+def test_days_without_any_spending_leave_their_limit_and_no_more(store, idle_days):
+    day = budget(50, carry_max=1000)
+    store.balance(day)
+    store.pass_time(idle_days * 86_400)
+    assert (store.balance(day).carried, store.balance(day).limit) == (50, 100)
+
+
+def test_a_raise_of_a_window_that_is_long_over_is_not_carried(store):
+    day = budget(50, carry_max=1000)
+    store.raise_limit(day, 200)
+    store.pass_time(3 * 86_400)
+    assert store.balance(day).carried == 50
+
+
+def test_a_changed_time_zone_carries_nothing(store):
+    in_utc = budget(50, carry_max=50)
+    berlin = CalendarWindow(Calendar.DAY, ZoneInfo("Europe/Berlin"))
+    store.hold("a", (in_utc, 10))
+    store.settle("a", 10)
+    store.pass_time(13 * 3600)
+    assert store.balance(replace(in_utc, window=berlin)).carried == 0
+    store.pass_time(86_400)
+    assert store.balance(replace(in_utc, window=berlin)).carried == 50, "the windows follow each other again"
+
+
+def test_a_changed_time_zone_carries_nothing_over_idle_days_either(store):
+    in_utc = budget(50, carry_max=50)
+    store.balance(in_utc)
+    store.pass_time(5 * 86_400)
+    berlin = CalendarWindow(Calendar.DAY, ZoneInfo("Europe/Berlin"))
+    assert store.balance(replace(in_utc, window=berlin)).carried == 0
 
 
 def test_a_first_window_has_nothing_to_carry(store):
