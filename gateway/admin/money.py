@@ -1,12 +1,11 @@
 """/admin/budgets, /admin/limits, /admin/holds and /admin/spend: what is left, what is under way, what was spent."""
 
 import asyncio
-import inspect
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse
@@ -15,14 +14,14 @@ from pydantic import BaseModel, Field, ValidationError
 from config.schema_keys import KeyConfig
 from gateway.admin.access import AdminContext, AdminError
 from gateway.admin.audit import Actor
-from gateway.admin.wire import MAX_PAGE, answer_of, body_of, check_match, etag_of, invalid, page_of, read_object
+from gateway.admin.budget_changes import BudgetChanges, asked, budget_etag, raised_by, unreachable
+from gateway.admin.wire import MAX_PAGE, answer_of, body_of, invalid, page_of, read_object
 from gateway.money.opening import Books
 from gateway.wire.answers import usd
-from policies.scopes import Scope, nusd
+from policies.scopes import Scope
 from policies.stores.base import Balance, OpenHold, StoreError
 from policies.stores.entries import GROUPS
 
-T = TypeVar("T")
 _DAY_S = 86_400.0
 _BUDGET = {
     "object": "budget",
@@ -73,7 +72,9 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 class Raise(BaseModel, extra="forbid"):
     """A one-off change of a budget's limit in its present window."""
 
-    amount_usd: float = Field(allow_inf_nan=False, description="US dollars to add; less than 0 takes away.")
+    amount_usd: float = Field(
+        strict=True, allow_inf_nan=False, description="US dollars to add; less than 0 takes away."
+    )
     key: str | None = Field(default=None, description="Whose, where every key has the budget for itself.")
     reason: str | None = Field(default=None, max_length=500, description="For the audit log.")
 
@@ -110,23 +111,26 @@ def _add_budgets(app: FastAPI, context: AdminContext) -> None:
         rows = [_budget(scope, balance) for scope, balance in zip(shown, balances, strict=True)]
         return JSONResponse(page_of(rows, shown[-1].meter.id if shown else None, has_more=has_more))
 
-    @app.get("/admin/budgets/{name}", tags=["money"], responses={200: answer_of("The budget.", _BUDGET), **_ERRORS})
+    @app.get(
+        "/admin/budgets/{name:path}", tags=["money"], responses={200: answer_of("The budget.", _BUDGET), **_ERRORS}
+    )
     async def show_budget(
         _: Annotated[Actor, Depends(context.needs("viewer"))],
         name: str,
         key: Annotated[str | None, Query(description="Whose, where every key has it for itself.")] = None,
     ) -> JSONResponse:
-        """One budget. Its ETag can be sent as If-Match with a raise or a reset."""
+        """One budget. Its ETag can be sent as If-Match with a raise or a reset; spending does not change it."""
         scope = _find(context, name, key)
         (balance,) = await _balances(context, [scope])
-        return JSONResponse(_budget(scope, balance), headers={"etag": _etag(balance)})
+        return JSONResponse(_budget(scope, balance), headers={"etag": budget_etag(scope, balance)})
 
 
 def _add_changes(app: FastAPI, context: AdminContext) -> None:
     changed = answer_of("The budget as it is now.", _BUDGET)
+    changes = BudgetChanges()
 
     @app.post(
-        "/admin/budgets/{name}/raise",
+        "/admin/budgets/{name:path}/raise",
         tags=["money"],
         responses={200: changed, 412: {"description": "It has changed since."}, **_ERRORS},
         openapi_extra=body_of(Raise, {"amount_usd": 10, "reason": "launch day"}, optional=("key", "reason")),
@@ -135,18 +139,16 @@ def _add_changes(app: FastAPI, context: AdminContext) -> None:
         actor: Annotated[Actor, Depends(context.needs("operator"))], name: str, request: Request
     ) -> JSONResponse:
         """Add to the limit of the present window, once."""
-        asked = await _read(Raise, request)
-        scope = _find(context, name, asked.key)
-        (before,) = await _balances(context, [scope])
-        check_match(request, _etag(before))
-        after = await _asked(_books(context).store.raise_limit(scope.meter, nusd(asked.amount_usd)))
-        await context.done(
-            actor, scope.meter.id, before=_budget(scope, before), after=_budget(scope, after) | {"reason": asked.reason}
+        body = await _read(Raise, request)
+        amount = raised_by(body.amount_usd)
+        scope, store = _find(context, name, body.key), _books(context).store
+        before, after = await changes.make(
+            store, scope, request, lambda meter: store.raise_limit(meter, amount), amount
         )
-        return JSONResponse(_budget(scope, after), headers={"etag": _etag(after)})
+        return await _changed(context, actor, scope, before, after, body.reason)
 
     @app.post(
-        "/admin/budgets/{name}/reset",
+        "/admin/budgets/{name:path}/reset",
         tags=["money"],
         responses={200: changed, 412: {"description": "It has changed since."}, **_ERRORS},
         openapi_extra=body_of(Reset, {"reason": "agreed with finance"}, optional=("key", "reason")),
@@ -155,15 +157,10 @@ def _add_changes(app: FastAPI, context: AdminContext) -> None:
         actor: Annotated[Actor, Depends(context.needs("operator"))], name: str, request: Request
     ) -> JSONResponse:
         """Forget what was spent in the present window. What is held for requests under way stays held."""
-        asked = await _read(Reset, request)
-        scope = _find(context, name, asked.key)
-        (before,) = await _balances(context, [scope])
-        check_match(request, _etag(before))
-        after = await _asked(_books(context).store.reset(scope.meter))
-        await context.done(
-            actor, scope.meter.id, before=_budget(scope, before), after=_budget(scope, after) | {"reason": asked.reason}
-        )
-        return JSONResponse(_budget(scope, after), headers={"etag": _etag(after)})
+        body = await _read(Reset, request)
+        scope, store = _find(context, name, body.key), _books(context).store
+        before, after = await changes.make(store, scope, request, store.reset)
+        return await _changed(context, actor, scope, before, after, body.reason)
 
 
 def _add_others(app: FastAPI, context: AdminContext) -> None:
@@ -189,7 +186,7 @@ def _add_others(app: FastAPI, context: AdminContext) -> None:
         after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
     ) -> JSONResponse:
         """What requests under way hold; amounts in nano-dollars, tokens or requests, as their meter counts."""
-        found = sorted(await _asked(_books(context).store.open_holds()), key=lambda hold: hold.id)
+        found = sorted(await asked(_books(context).store.open_holds()), key=lambda hold: hold.id)
         rest = [hold for hold in found if after is None or hold.id > after]
         shown = [_hold(hold) for hold in rest[:limit]]
         return JSONResponse(page_of(shown, shown[-1]["id"] if shown else None, has_more=len(rest) > limit))
@@ -216,7 +213,7 @@ def _add_spend(app: FastAPI, context: AdminContext) -> None:
         except ValueError as error:
             raise AdminError(400, "invalid_parameter", f"{error}", param="by") from None
         except StoreError as error:
-            raise _unreachable(error) from None
+            raise unreachable(error) from None
         data = [
             {
                 "by": dict(zip(names, row.by, strict=True)),
@@ -263,19 +260,15 @@ def _page(scopes: Sequence[Scope], after: str | None, limit: int) -> tuple[list[
 
 
 async def _balances(context: AdminContext, scopes: Sequence[Scope]) -> Sequence[Balance]:
-    return await _asked(_books(context).store.balances([scope.meter for scope in scopes])) if scopes else []
+    return await asked(_books(context).store.balances([scope.meter for scope in scopes])) if scopes else []
 
 
-async def _asked(answer: T | Awaitable[T]) -> T:
-    try:
-        found: T = await answer if inspect.isawaitable(answer) else answer
-    except StoreError as error:
-        raise _unreachable(error) from None
-    return found
-
-
-def _unreachable(error: StoreError) -> AdminError:
-    return AdminError(503, "store_unavailable", f"The store of spending cannot be asked now: {error}")
+async def _changed(
+    context: AdminContext, actor: Actor, scope: Scope, before: Balance, after: Balance, reason: str | None
+) -> JSONResponse:
+    shown = _budget(scope, after)
+    await context.done(actor, scope.meter.id, before=_budget(scope, before), after=shown | {"reason": reason})
+    return JSONResponse(shown, headers={"etag": budget_etag(scope, after)})
 
 
 async def _read(model: type[Any], request: Request) -> Any:
@@ -283,10 +276,6 @@ async def _read(model: type[Any], request: Request) -> Any:
         return model.model_validate(await read_object(request))
     except ValidationError as error:
         raise invalid(error) from None
-
-
-def _etag(balance: Balance) -> str:
-    return etag_of(repr(balance).encode())
 
 
 def _budget(scope: Scope, balance: Balance) -> dict[str, Any]:
@@ -340,9 +329,11 @@ def _moment(text: str | None, otherwise_s: float) -> float:
         return otherwise_s
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        at_s = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        datetime.fromtimestamp(at_s, UTC)  # a moment of the first or the last year may lie outside in UTC
+    except (ValueError, OverflowError):
         raise AdminError(400, "invalid_parameter", f"{text!r} is no time as 2026-08-01T09:00:00Z.") from None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    return at_s
 
 
 def _iso(at_s: float) -> str | None:

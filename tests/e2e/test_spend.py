@@ -127,11 +127,11 @@ def test_budgets_are_raised_and_reset(_upstream_process):
         before = gateway.admin("budgets/own?key=own")
         while ask(gateway, "own").status == 200:
             pass
-        stale = {"if-match": before.headers["etag"], "authorization": f"Bearer {ADMIN_KEY}"}
+        seen = {"if-match": before.headers["etag"], "authorization": f"Bearer {ADMIN_KEY}"}
         body = {"amount_usd": 0.01, "key": "own", "reason": "a good cause"}
-        assert send(f"{gateway.root_url}/admin/budgets/own/raise", body, headers=stale).status == 412
-        raised = gateway.admin("budgets/own/raise", body)
+        raised = send(f"{gateway.root_url}/admin/budgets/own/raise", body, headers=seen)
         assert (raised.status, raised.json["raised_usd"]) == (200, "0.01")
+        assert send(f"{gateway.root_url}/admin/budgets/own/raise", body, headers=seen).status == 412
         assert ask(gateway, "own").status == 200
         assert gateway.admin("budgets/own/reset", {"key": "own"}).json["spent_usd"] == "0"
         assert "a good cause" in json.dumps(gateway.admin("audit").json["data"])
