@@ -1,0 +1,124 @@
+"""Before a budget is used up: the caller is warned, other requests are moved, and the operator is told once."""
+
+import asyncio
+import json
+
+from providers.base import Usage
+from tests.fakes.virtual_time import run_virtual
+from tests.gateway.money_scene import Scene, request_of, runtime_of
+
+ROUTES = {
+    "smart": {"strategy": "ordered", "pool": ["dear"]},
+    "modest": {"strategy": "ordered", "pool": ["cheap"]},
+}
+
+
+def runtime(limit_usd=0.02, window="total", **on_soft):
+    own = {"limit_usd": limit_usd, "window": window, "soft_ratio": 0.5}
+    return runtime_of(budgets={"own": own | ({"on_soft": on_soft} if on_soft else {})}, routes=ROUTES)
+
+
+async def spend(scene, tokens, model="cheap"):
+    """A request that costs 10,000 nano-dollars a token; returns the lines of its head."""
+    opened = await scene.open(request_of(model, max_tokens=tokens))
+    opened.call(usage=Usage(output=tokens))
+    opened.settle()
+    return opened.lines
+
+
+def test_a_warning_comes_with_the_request_that_reaches_the_soft_limit():
+    async def scenario():
+        scene = Scene(runtime())
+        assert await spend(scene, 500) == b""
+        lines = await spend(scene, 700)
+        assert lines.startswith(b"x-signalbox-budget-warning: own;used=0."), lines
+        assert lines.endswith(b"\r\n")
+
+    run_virtual(scenario())
+
+
+def test_requests_are_moved_until_the_window_ends():
+    async def scenario():
+        scene = Scene(runtime(window="minute", route="smart", to="modest"))
+        caller = scene.caller()
+
+        def asked_for():
+            return scene.soft.moved(caller.scopes, "smart")
+
+        assert asked_for() == "smart"
+        await spend(scene, 1500)
+        assert asked_for() == "modest"
+        assert scene.soft.moved(caller.scopes, "cheap") == "cheap", "others stay where they are"
+        await asyncio.sleep(61)
+        assert asked_for() == "smart"
+        assert scene.soft.reached == {}
+
+    run_virtual(scenario())
+
+
+def test_a_budget_that_is_raised_is_no_longer_near_its_end():
+    async def scenario():
+        scene = Scene(runtime(route="smart", to="modest"))
+        await spend(scene, 1500)
+        scene.store.reset(scene.caller().scopes[0].meter)
+        assert await spend(scene, 10) == b""
+        assert scene.soft.moved(scene.caller().scopes, "smart") == "smart"
+
+    run_virtual(scenario())
+
+
+class Listener:
+    """A real HTTP server on loopback that remembers what it is told."""
+
+    def __init__(self, status=200):
+        self.told = []
+        self._status = status
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/hook"
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _answer(self, reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
+        self.told.append(json.loads(await reader.readexactly(length)))
+        writer.write(b"HTTP/1.1 %d x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % self._status)
+        await writer.drain()
+        writer.close()
+
+
+def test_the_operator_is_told_once_a_window():
+    async def scenario():
+        async with Listener() as listener:
+            scene = Scene(runtime(webhook=listener.url))
+            for _ in range(4):
+                await spend(scene, 450)
+            await asyncio.gather(*scene.started)
+            [told] = listener.told
+        assert told["event"] == "budget_soft_limit"
+        assert (told["budget"], told["limit_usd"], told["soft_ratio"], told["window_ends"]) == ("own", 0.02, 0.5, None)
+        assert 0.5 <= told["used_ratio"] <= 1
+        assert any(b"beyond its soft limit" in line for line in scene.log.lines)
+
+    asyncio.run(scenario())
+
+
+def test_a_webhook_that_fails_stands_in_the_log_and_harms_nobody():
+    async def scenario():
+        async with Listener(500) as listener:
+            scene = Scene(runtime(webhook=listener.url))
+            await spend(scene, 1500)
+            await asyncio.gather(*scene.started)
+            assert any(b"webhook refused" in line for line in scene.log.lines)
+        scene = Scene(runtime(webhook=listener.url))
+        await spend(scene, 1500)
+        await asyncio.gather(*scene.started)
+        assert any(b"webhook failed" in line for line in scene.log.lines)
+        assert scene.balance("own").spent == 1500 * 10_000
+
+    asyncio.run(scenario())
