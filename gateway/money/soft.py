@@ -8,9 +8,10 @@ from gateway.money.tab import Tab
 from gateway.telemetry.logs import Logger
 from policies.scopes import Scope
 from policies.stores.base import Unit
-from policies.windows import CalendarWindow
+from policies.windows import CalendarWindow, RollingWindow, Window
 
 _WEBHOOK_S = 5.0
+_DAY_S = 86_400.0
 
 
 class SoftLimits:
@@ -18,6 +19,9 @@ class SoftLimits:
 
     `now` gives Unix seconds, `start` runs work beside the requests. A budget is looked at whenever it pays for
     something, so what other processes spent is known with the next request here.
+
+    The webhook is called once per calendar window, at most once per length of a rolling one, and for a budget without
+    windows when it is reached again after it was below, at most once a day.
     """
 
     def __init__(
@@ -30,7 +34,8 @@ class SoftLimits:
         self._start = start
         self._logger = logger
         self.reached: dict[str, tuple[float, float]] = {}  # meter: share that is used, when its window ends
-        self._told: dict[str, float] = {}  # meter: the window (its end) for which the webhook was called
+        self._quiet: dict[str, float] = {}  # meter: until when the webhook was called for it
+        self._fallen: set[str] = set()  # meters that were below again since
 
     def moved(self, scopes: Sequence[Scope], name: str) -> str:
         """The name to decide for, where a budget of the caller sends requests for `name` elsewhere."""
@@ -51,6 +56,8 @@ class SoftLimits:
             used = 1.0 if limit <= 0 else 1.0 - left / limit
             if used < scope.soft_ratio:
                 self.reached.pop(meter_id, None)
+                if meter_id in self._quiet:
+                    self._fallen.add(meter_id)
                 continue
             window = scope.meter.window
             end_s = window.period(self._now()).end_s if isinstance(window, CalendarWindow) else inf
@@ -70,9 +77,8 @@ class SoftLimits:
 
     def _tell_operator(self, scope: Scope, used: float, end_s: float) -> None:
         action = scope.on_soft
-        if action is None or action.webhook is None or self._told.get(scope.meter.id) == end_s:
+        if action is None or action.webhook is None or not self._is_news(scope.meter.id, scope.meter.window, end_s):
             return
-        self._told[scope.meter.id] = end_s
         message = {
             "event": "budget_soft_limit",
             "budget": scope.name,
@@ -83,6 +89,18 @@ class SoftLimits:
             "window_ends": None if end_s == inf else end_s,
         }
         self._start(self._post(action.webhook, message), "budget webhook")
+
+    def _is_news(self, meter_id: str, window: Window, end_s: float) -> bool:
+        """Whether to call the webhook now; it is taken as called then."""
+        now_s = self._now()
+        has_windows = end_s != inf or isinstance(window, RollingWindow)
+        quiet_s = self._quiet.get(meter_id)
+        if quiet_s is not None and (now_s < quiet_s or not (has_windows or meter_id in self._fallen)):
+            return False
+        self._fallen.discard(meter_id)
+        pause_s = window.length_s if isinstance(window, RollingWindow) else _DAY_S
+        self._quiet[meter_id] = end_s if end_s != inf else now_s + pause_s
+        return True
 
     async def _post(self, url: str, message: dict[str, object]) -> None:
         """Once: an operator who missed it sees the header, the metric and the log line."""
