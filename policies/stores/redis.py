@@ -34,7 +34,7 @@ from policies.stores.redis_link import LinkError, LinkState, RedisLink, Script
 from policies.stores.redis_queue import RedisQueue
 
 _IN_ALL_S = 0.2  # what a request may spend waiting for Redis, at most
-_HOLDS_SHOWN = 1_000
+_HOLDS_AT_ONCE = 1_000  # read in one round trip, so that nobody else waits for long
 _ELSEWHERE = "elsewhere"  # where a hold was taken that Redis never had
 
 _GIVEN_UP = "this hold was given up, or its lease has ended"
@@ -209,9 +209,17 @@ class RedisStore:
         return await self._accounts(meters, {})
 
     async def open_holds(self) -> list[OpenHold]:
-        """The first 1,000 holds that are not settled, in the order in which their leases end. Raises StoreError."""
-        answer, _, _ = await self._ask(_HOLDS, {"most": _HOLDS_SHOWN}, ())
-        return [codec.open_hold(row) for row in answer[3]]
+        """The holds that are not settled, in the order in which their leases end. Raises StoreError.
+
+        What is taken or settled while they are read may be missing.
+        """
+        answer, _, _ = await self._ask(_HOLDS, {}, ())
+        ids = [hold_id.decode() for hold_id in answer[3]]
+        found: list[OpenHold] = []
+        for at in range(0, len(ids), _HOLDS_AT_ONCE):
+            answer, _, _ = await self._ask(_HOLDS, {"ids": ids[at : at + _HOLDS_AT_ONCE]}, ())
+            found += [codec.open_hold(row) for row in answer[3]]
+        return found
 
     async def raise_limit(self, meter: Meter, amount: int) -> Balance:
         return (await self._accounts([meter], {"raise": amount, "id": secrets.token_hex(8)}))[0]

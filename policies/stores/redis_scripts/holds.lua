@@ -1,12 +1,15 @@
--- Open holds in the order in which their leases end; at most input.most of them.
+-- Open holds: those in input.ids, or where there are none the ids of all, in the order in which their leases end.
 local told = reap()
-local found = redis.call('ZRANGE', leases_key, 0, input.most - 1, 'WITHSCORES')
+if not input.ids then
+  return answer(told, 'done', redis.call('ZRANGE', leases_key, 0, -1))
+end
 local shown = {}
-for at = 1, #found, 2 do
-  local packed = redis.call('HGET', holds_key, found[at])
-  if packed then
+for _, id in ipairs(input.ids) do
+  local packed = redis.call('HGET', holds_key, id)
+  local until_s = redis.call('ZSCORE', leases_key, id)
+  if packed and until_s then
     local hold = cmsgpack.unpack(packed)
-    local row = {found[at], found[at + 1], hold.sent}
+    local row = {id, until_s, hold.sent}
     for _, part in ipairs(hold.rows) do
       row[#row + 1] = part[1]
       row[#row + 1] = part[4]

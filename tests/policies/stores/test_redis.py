@@ -187,6 +187,20 @@ async def test_what_was_used_elsewhere_is_charged_once_per_id_and_in_its_window(
 
 
 @both_loops
+async def test_every_open_hold_is_listed(redis_server):
+    store = _store(redis_server.url)
+    names = {str(number) for number in range(1_050)}
+    await asyncio.gather(*(store.hold(name, _lines(budget(10**9)), 60) for name in names))
+    found = await store.open_holds()
+    assert (len(found), {hold.id for hold in found}) == (1_050, names)
+    assert found[0].amounts == {budget().id: 100}
+    store.settle(Settlement("7", (0,)))
+    await store.told()
+    assert len(await store.open_holds()) == 1_049
+    await store.close()
+
+
+@both_loops
 async def test_a_raise_is_counted_once_and_keys_end(redis_server):
     store = _store(redis_server.url, namespace="keys")
     minute = Meter("keys/requests", Unit.REQUESTS, 10, RollingWindow(60.0))
