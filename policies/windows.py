@@ -53,10 +53,13 @@ class CalendarWindow:
 
 @dataclass(slots=True, frozen=True)
 class RollingWindow:
-    """The last `length_s` seconds, kept in `buckets` parts; of the oldest that counts which is still inside."""
+    """The last `length_s` seconds, kept in `buckets` parts; the oldest counts in full until all of it is outside.
+
+    So what counts is never less than the window, and at most one part more: traffic gets more than 99 % of its limit.
+    """
 
     length_s: float
-    buckets: int = 60
+    buckets: int = 120
 
     @property
     def bucket_s(self) -> float:

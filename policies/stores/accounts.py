@@ -5,7 +5,7 @@ charged later by `charge`, `free_in` how long to wait, `balance` what to show. T
 """
 
 from collections import deque
-from math import ceil, inf
+from math import inf
 
 from policies.stores.base import Balance, Meter
 from policies.windows import CalendarWindow, NoWindow, Period, RollingWindow
@@ -54,10 +54,10 @@ class CalendarAccount:
 
 
 class RollingAccount:
-    """The last `length_s` seconds in buckets. Of the bucket that is leaving the window, the part still inside counts.
+    """The last `length_s` seconds in buckets. The bucket that is leaving the window counts in full until it has left.
 
-    That is the sliding window counter with more than two parts: for an even stream it admits the limit per window, and
-    at its worst one bucket's share more.
+    Nobody knows when within the bucket its amount was used. To count the share that is still inside, as sliding window
+    counters do, admits up to twice the limit within one window where all of it was used at the bucket's end.
     """
 
     __slots__ = ("_buckets", "_sum", "held", "raised", "window")
@@ -77,10 +77,7 @@ class RollingAccount:
         oldest = now_s / bucket_s - self.window.buckets  # in buckets: what lies before is outside
         while buckets and buckets[0][0] + 1 <= oldest:
             self._sum -= buckets.popleft()[1]
-        used = self._sum + self.held
-        if buckets and buckets[0][0] < oldest:
-            used -= int(buckets[0][1] * (oldest - buckets[0][0]))
-        return used
+        return self._sum + self.held
 
     def limit(self, meter: Meter) -> int:
         return meter.limit + self.raised
@@ -96,7 +93,7 @@ class RollingAccount:
             at -= 1
         if at and buckets[at - 1][0] == number:
             buckets[at - 1][1] += amount
-        elif at == 0 and buckets and buckets[-1][0] - number >= self.window.buckets:
+        elif at == 0 and buckets and buckets[-1][0] - number > self.window.buckets:
             return  # held longer than the window: it has left it
         else:
             buckets.insert(at, [number, amount])
@@ -106,15 +103,10 @@ class RollingAccount:
         if amount > self.limit(meter) or amount + self.held > self.limit(meter):
             return None
         missing = self.used(now_s) + amount - self.limit(meter)
-        bucket_s = self.window.bucket_s
-        oldest = now_s / bucket_s - self.window.buckets
         for number, spent in self._buckets:
-            inside = min(1.0, number + 1 - oldest)
-            leaving = spent * inside
-            if leaving >= missing:
-                begins = max(number, oldest)
-                return max(0.0, (begins - oldest + inside * missing / max(1, leaving)) * bucket_s)
-            missing -= ceil(leaving) if leaving != int(leaving) else int(leaving)
+            missing -= spent
+            if missing <= 0:
+                return max(0.0, (number + 1 + self.window.buckets) * self.window.bucket_s - now_s)
         return self.window.length_s
 
     def balance(self, meter: Meter, now_s: float) -> Balance:

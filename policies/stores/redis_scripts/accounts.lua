@@ -16,11 +16,12 @@ for at, line in ipairs(input.lines) do
   elseif input.reset and account.kind == 'c' then
     redis.call('HSET', account.key, 'spent', 0)
     account.spent = 0
-  elseif input.reset and account.kind == 'r' and #account.rows > 0 then
-    for number = 1, #account.rows, 2 do
-      redis.call('HDEL', account.key, account.rows[number])
+  elseif input.reset and account.kind == 'r' then
+    local known = rows(account)
+    for number = 1, #known, 2 do
+      redis.call('HDEL', account.key, known[number])
     end
-    account.rows = {}
+    account.flat = {}
   end
   states[at] = state(account)
 end

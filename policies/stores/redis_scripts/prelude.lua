@@ -138,27 +138,22 @@ local function open_calendar(line)
     {key = key, kind = 'c', start = start, stop = stop, spent = 0, held = 0, raised = 0, carried = carried}, limit)
 end
 
--- Of the bucket that is leaving the window, the part still inside counts.
+-- The bucket that is leaving the window counts in full until it has left.
 local function open_rolling(line)
   local key, bucket_s, buckets = meter_key(line[1]), line[5], line[6]
   local flat = redis.call('HGETALL', key)
-  local account = {key = key, kind = 'r', held = 0, raised = 0, rows = {}, mark = math.floor(now / bucket_s)}
-  local oldest, spent, gone = now / bucket_s - buckets, 0, {}
+  local account = {key = key, kind = 'r', held = 0, raised = 0, flat = flat, mark = math.floor(now / bucket_s)}
+  local oldest, spent, gone = now / bucket_s - buckets - 1, 0, {}
+  account.oldest = oldest
   for at = 1, #flat, 2 do
     local name, amount = flat[at], tonumber(flat[at + 1])
     local number = tonumber(name)
     if not number then
       account[name] = amount
-    elseif number + 1 <= oldest then
+    elseif number <= oldest then
       gone[#gone + 1] = name
     else
       spent = spent + amount
-      account.rows[#account.rows + 1] = name
-      account.rows[#account.rows + 1] = flat[at + 1]
-      if number < oldest then
-        local left = amount * (oldest - number)
-        spent = spent - (left >= 0 and math.floor(left) or math.ceil(left))
-      end
     end
   end
   if #gone > 0 then
@@ -183,6 +178,19 @@ local function open(line)
   return openers[line[2]](line)
 end
 
+-- The buckets that count: number, amount, number, amount...
+local function rows(account)
+  local found = {}
+  for at = 1, #account.flat, 2 do
+    local number = tonumber(account.flat[at])
+    if number and number > account.oldest then
+      found[#found + 1] = account.flat[at]
+      found[#found + 1] = account.flat[at + 1]
+    end
+  end
+  return found
+end
+
 -- As text, because integers of an answer are all that keep their digits.
 local function state(account)
   if account.kind == 'c' then
@@ -191,7 +199,7 @@ local function state(account)
       exact(account.raised), exact(account.carried),
     }
   end
-  return {account.kind, exact(account.held), exact(account.raised), unpack(account.rows or {})}
+  return {account.kind, exact(account.held), exact(account.raised), unpack(account.flat and rows(account) or {})}
 end
 
 local function answer(told, status, ...)

@@ -43,15 +43,8 @@ class Model:
             return sum(amount for at_s, amount in mine if self._is_today(at_s))
         if isinstance(meter.window, NoWindow):
             return 0
-        oldest = self.now_s / 60 - 60
-        total = 0
-        by_minute: dict[int, int] = {}
-        for at_s, amount in mine:
-            by_minute[int(at_s / 60)] = by_minute.get(int(at_s / 60), 0) + amount
-        for minute, amount in by_minute.items():
-            if minute + 1 > oldest:
-                total += amount - int(amount * max(0.0, oldest - minute))
-        return total
+        part_s, parts = meter.window.bucket_s, meter.window.buckets
+        return sum(amount for at_s, amount in mine if at_s // part_s + 1 > self.now_s / part_s - parts)
 
     def held(self, meter: Meter) -> int:
         at = METERS.index(meter)
