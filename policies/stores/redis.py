@@ -270,5 +270,11 @@ class RedisStore:
             timeout_s = max(0.01, self._in_all_s - (self._clock() - began_s))
 
     def _note(self, answer: list[Any]) -> None:
-        if answer[1]:
-            self.reports.expired.extend(codec.open_hold(row) for row in answer[1])
+        """Holds whose lease has ended. Whoever hears of one writes the line of the ledger, once among all gateways."""
+        for row in answer[1]:
+            hold, is_back = codec.open_hold(row), codec.is_taken_back(row)
+            if not is_back:
+                self.reports.expired.append(hold)
+            entry = codec.ended_entry(hold, float(answer[0]), is_back=is_back) if hold.is_dispatched else None
+            if entry is not None and self._ledger is not None:
+                self._ledger([entry])

@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
 
+from policies.ledger import Entry, Purpose
 from policies.stores.accounts import CalendarAccount, RollingAccount
 from policies.stores.base import Balance, Denied, Meter, OpenHold
 from policies.windows import CalendarWindow, Period, RollingWindow
 
 MOST = 2**53 - 1  # whole numbers that a double still tells apart: nine million dollars in nano-dollars
+_BUDGETS = "budget/"  # what the ids of meters of money begin with
 _NEVER = 1e18  # JSON knows no infinity
 _Account = CalendarAccount | RollingAccount
 
@@ -93,3 +95,26 @@ def open_hold(row: Sequence[Any]) -> OpenHold:
     hold_id, until, sent, *parts = row
     amounts = {parts[at].decode(): parts[at + 1] for at in range(0, len(parts), 2)}
     return OpenHold(hold_id.decode(), amounts, float(until), is_dispatched=bool(sent))
+
+
+def is_taken_back(row: Sequence[Any]) -> bool:
+    """Whether this tells that the charge at the end of a lease was taken back, because it was settled after all."""
+    return bool(row[2] < 0)
+
+
+def ended_entry(hold: OpenHold, at_s: float, *, is_back: bool = False) -> Entry | None:
+    """The ledger's line for a call that was sent and never settled, or for taking that back (`is_back`): less than 0
+    then, because the first line may be in the ledger of another gateway. None where it held no money.
+
+    Who asked for what is not known here: `request_id` is the id of the hold, and the rest is empty.
+    """
+    amounts = [amount for meter_id, amount in hold.amounts.items() if meter_id.startswith(_BUDGETS)]
+    if not amounts:
+        return None
+    cost = max(amounts)
+    return Entry(
+        id=f"{hold.id}/lease_ended" + ("/settled" if is_back else ""), request_id=hold.id, at_s=at_s, key="", team=None,
+        tags=(), asked="", route=None, model="", deployment="", provider="", operation="", purpose=Purpose.ANSWER,
+        ending="lease_ended", usage=None, cost_nusd=-cost if is_back else cost, is_estimated=True,
+        is_flagged=not is_back,
+    )  # fmt: skip

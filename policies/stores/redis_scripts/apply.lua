@@ -60,6 +60,9 @@ function ops.settle(id, held_in, is_final, amounts, at, lines)
     for number, row in ipairs(hold.rows) do
       book(row, (amounts[number] or 0) - (hold.sent == 1 and row[4] or 0), 0)
     end
+    if hold.sent == 1 then
+      told[#told + 1] = listed(id, now, -1, hold.rows)
+    end
     redis.call('DEL', late_key)
   else
     settle_unknown(id, held_in, amounts, at, lines)

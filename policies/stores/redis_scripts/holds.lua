@@ -9,12 +9,7 @@ for _, id in ipairs(input.ids) do
   local until_s = redis.call('ZSCORE', leases_key, id)
   if packed and until_s then
     local hold = cmsgpack.unpack(packed)
-    local row = {id, until_s, hold.sent}
-    for _, part in ipairs(hold.rows) do
-      row[#row + 1] = part[1]
-      row[#row + 1] = part[4]
-    end
-    shown[#shown + 1] = row
+    shown[#shown + 1] = listed(id, until_s, hold.sent, hold.rows)
   end
 end
 return answer(told, 'done', shown)

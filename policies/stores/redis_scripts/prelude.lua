@@ -53,6 +53,16 @@ local function book(row, used, freed)
   end
 end
 
+-- A hold as answers have it. `sent` is 0 or 1; -1 where what was charged at the end of its lease was taken back.
+local function listed(id, until_s, sent, rows)
+  local shown = {id, exact(tonumber(until_s)), sent}
+  for _, row in ipairs(rows) do
+    shown[#shown + 1] = row[1]
+    shown[#shown + 1] = row[4]
+  end
+  return shown
+end
+
 -- Ends leases whose time is over, some at each call. What had been sent is charged in full, the rest is free again.
 local function reap()
   local over = redis.call('ZRANGEBYSCORE', leases_key, '-inf', exact(now), 'WITHSCORES', 'LIMIT', 0, REAPED_AT_ONCE)
@@ -62,15 +72,12 @@ local function reap()
     local packed = redis.call('HGET', holds_key, id)
     if packed then
       local hold = cmsgpack.unpack(packed)
-      local shown = {id, over[at + 1], hold.sent}
       for _, row in ipairs(hold.rows) do
         book(row, hold.sent == 1 and row[4] or 0, row[4])
-        shown[#shown + 1] = row[1]
-        shown[#shown + 1] = row[4]
       end
       redis.call('HDEL', holds_key, id)
       redis.call('SET', prefix .. ':late:' .. id, packed, 'EX', DAY_S)
-      told[#told + 1] = shown
+      told[#told + 1] = listed(id, over[at + 1], hold.sent, hold.rows)
     end
     redis.call('ZREM', leases_key, id)
   end
