@@ -1,5 +1,6 @@
 """The ledger: one line for every upstream call that may cost something, so that each cent has its reason."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
@@ -58,3 +59,10 @@ class Entry:
                 if count and token_class.name not in row:
                     row[token_class.name] = count
         return row
+
+
+def entry_of(data: Mapping[str, Any]) -> Entry:
+    """An entry as a journal has it: every field by its name, in JSON types."""
+    usage = data["usage"]
+    made = {"tags": tuple(data["tags"]), "purpose": Purpose(data["purpose"])}
+    return Entry(**{**data, **made, "usage": None if usage is None else Usage(**usage)})

@@ -111,7 +111,7 @@ class RedisStore:
 
     async def start(self) -> None:
         """Hand over what earlier processes left in the journal. Ends within a second whether Redis answers or not."""
-        await self._queue.start()
+        await self._queue.start(self._ledger)
 
     @property
     def is_up(self) -> bool:
@@ -179,27 +179,29 @@ class RedisStore:
         self._queue.tell(["dispatched", hold_id])
 
     def settle(self, settlement: Settlement) -> None:
-        if self._ledger is not None and settlement.entries:
-            self._ledger(settlement.entries)
+        self._settle(settlement)
+        self._write(settlement.entries)
+
+    def _settle(self, settlement: Settlement) -> None:
         held = self._held.pop(settlement.id, None)
         amounts = [min(amount, codec.MOST) for amount in settlement.amounts]
         if held is None:
             if amounts:
-                self._queue.tell_for_good(["settle", settlement.id, "", 0, amounts, 0, []])
+                self._queue.tell_for_good(["settle", settlement.id, "", 0, amounts, 0, []], settlement.entries)
             return
         for line, had, used in zip(held.lines, held.amounts, amounts, strict=True):
             if used > had:
                 self.reports.overruns.append((settlement.id, line.meter.id, used - had))
         is_final = int(held.is_doubtful)
-        self._queue.tell_for_good(["settle", settlement.id, held.began, is_final, amounts, held.at_s, held.rows])
+        op = ["settle", settlement.id, held.began, is_final, amounts, held.at_s, held.rows]
+        self._queue.tell_for_good(op, settlement.entries)
 
     def charge(self, charge_id: str, lines: Sequence[Line], at_s: float, entries: Sequence[Entry] = ()) -> None:
         """Add what was used without a hold, at `at_s` (Unix seconds): once per id, and the id is that of no hold."""
-        if self._ledger is not None and entries:
-            self._ledger(entries)
         rows = [codec.line(meter, 0, self._periods) for meter, _ in lines]
         amounts = [min(line.amount, codec.MOST) for line in lines]
-        self._queue.charge(["settle", charge_id, _ELSEWHERE, 0, amounts, at_s, rows])
+        self._queue.charge(["settle", charge_id, _ELSEWHERE, 0, amounts, at_s, rows], entries)
+        self._write(entries)
 
     def renew(self, hold_ids: Sequence[str], lease_s: float) -> None:
         if hold_ids:
@@ -239,6 +241,11 @@ class RedisStore:
     async def close(self) -> None:
         await self._queue.close()
         await self.link.close()
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        """Hand entries to the ledger, after the journal has them: what a crash keeps from it, the next start does."""
+        if self._ledger is not None and entries:
+            self._ledger(entries)
 
     def _give_up(self, hold_id: str) -> None:
         """Nobody knows whether it was taken: free it, and see to it that it is not taken any more."""

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
+from policies.ledger import Entry, entry_of
 from policies.stores.redis_journal import RedisJournal
 from policies.stores.redis_link import LinkError, RedisLink, Script
 
@@ -55,12 +56,17 @@ class RedisQueue:
         """Operations that Redis does not have yet."""
         return len(self._ops)
 
-    async def start(self) -> None:
-        """Take over what earlier processes left, and give it some time to get to Redis."""
+    async def start(self, ledger: Callable[[Sequence[Entry]], None] | None = None) -> None:
+        """Take over what earlier processes left: their entries for `ledger`, which may have had no time to write them,
+        and the rest for Redis, with some time to get there.
+        """
         if self._journal is None:
             return
         for record in self._journal.replay():
-            self.tell_for_good(record["op"])
+            entries = _entries(record)
+            self.tell_for_good(record["op"], entries)
+            if entries and ledger is not None:
+                ledger(entries)
         self._journal.adopt()
         self._syncer = asyncio.get_running_loop().create_task(self._sync())
         if self._ops:
@@ -74,14 +80,17 @@ class RedisQueue:
         self._ops.append((number, op))
         self._sending()
 
-    def tell_for_good(self, op: list[Any]) -> None:
-        """Send this soon, or after a crash."""
-        self.tell(op, self._journal.append({"op": op}) if self._journal is not None else 0)
+    def tell_for_good(self, op: list[Any], entries: Sequence[Entry] = ()) -> None:
+        """Send this soon, or after a crash. `entries` are in the same record: a crash leaves both or none."""
+        number = 0
+        if self._journal is not None:
+            number = self._journal.append({"op": op, "entries": entries} if entries else {"op": op})
+        self.tell(op, number)
 
-    def charge(self, op: list[Any]) -> None:
+    def charge(self, op: list[Any], entries: Sequence[Entry] = ()) -> None:
         """Like `tell_for_good`, and counted in `charges` until Redis has it."""
         self._charges.add(op[1])
-        self.tell_for_good(op)
+        self.tell_for_good(op, entries)
 
     def release(self, hold_id: str) -> None:
         """Free a hold that may or may not be there, and keep it from being taken later."""
@@ -151,3 +160,10 @@ class RedisQueue:
         while True:
             await asyncio.sleep(_SYNC_EVERY_S)
             await asyncio.to_thread(self._journal.sync)
+
+
+def _entries(record: dict[str, Any]) -> list[Entry]:
+    try:
+        return [entry_of(data) for data in record.get("entries", ())]
+    except (TypeError, KeyError, ValueError):
+        return []  # of another version of this program: what it cost is charged all the same

@@ -15,6 +15,7 @@ from policies.stores.journal import Disk
 from policies.stores.redis import RedisStore
 from policies.stores.redis_journal import RedisJournal
 from tests.fakes.redis import RedisServer
+from tests.policies.stores.crashes import entry
 from tests.policies.stores.kinds import Clock, budget, per_minute
 from tests.policies.stores.redis_worker import METERS, MOST_NUSD
 
@@ -115,6 +116,45 @@ def test_a_kill_at_any_write_loses_nothing_and_counts_nothing_twice(redis_server
         journal._lock.release()
         assert await _restarted(redis_server, namespace, clock, tmp_path) == (completed, [])
         assert await _restarted(redis_server, namespace, clock, tmp_path) == (completed, [])
+
+    asyncio.run(story())
+
+
+class KilledError(Exception):
+    """Stands for the end of the process: nothing that was running comes back."""
+
+
+def test_a_kill_between_the_settlement_and_the_ledger_leaves_both_to_the_next_process(redis_server, tmp_path):
+    """What was paid for and what the ledger says are in one record: else a hold whose cost is known stays held."""
+    clock, namespace = Clock(), uuid.uuid4().hex
+    written = [entry("held/0", 30), entry("held/1", 40)]
+
+    def killed(entries):
+        raise KilledError
+
+    async def story():
+        journal = RedisJournal(tmp_path)
+        store = RedisStore(redis_server.url, journal, clock, namespace=namespace, timeout_s=20.0, ledger=killed)
+        await store.start()
+        await store.hold("held", [Line(_DAY, 1000)], 60, is_dispatched=True)
+        with pytest.raises(KilledError):
+            store.settle(Settlement("held", (70,), written))
+        with pytest.raises(KilledError):
+            store.charge("other", [Line(_DAY, 5)], clock.now_s, [entry("other/0", 5)])
+        store._queue._sender.cancel()
+        store._queue._syncer.cancel()
+        await store.link.close()
+        journal._lock.release()
+
+        ledger = []
+        journal = RedisJournal(tmp_path)
+        store = RedisStore(redis_server.url, journal, clock, namespace=namespace, timeout_s=20.0, ledger=ledger.extend)
+        await store.start()
+        await store.told()
+        balance = (await store.balances([_DAY]))[0]
+        await store.close()
+        assert (balance.spent, balance.held) == (75, 0)
+        assert ledger == [*written, entry("other/0", 5)]
 
     asyncio.run(story())
 
