@@ -1,6 +1,6 @@
 """The periods in which limits hold: calendar windows in a time zone, rolling ones, and none at all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from math import floor, inf
@@ -56,15 +56,15 @@ class RollingWindow:
     """The last `length_s` seconds, kept in `buckets` parts; the oldest counts in full until all of it is outside.
 
     So what counts is never less than the window, and at most one part more: traffic gets more than 99 % of its limit.
+    `bucket_s` are the seconds per part.
     """
 
     length_s: float
     buckets: int = 120
+    bucket_s: float = field(init=False, repr=False, compare=False)
 
-    @property
-    def bucket_s(self) -> float:
-        """Seconds per part."""
-        return self.length_s / self.buckets
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bucket_s", self.length_s / self.buckets)
 
 
 @dataclass(slots=True, frozen=True)

@@ -32,6 +32,7 @@ class Meter:
 
     `carry_max` is how much of what the window before left over is added to the limit (calendar windows only).
     `on_error`: what happens while a shared store cannot be asked: nothing is admitted, or each process counts alone.
+    `is_returned`: what is taken comes back when the request ends.
     """
 
     id: str
@@ -40,11 +41,10 @@ class Meter:
     window: Window
     carry_max: int = 0
     on_error: Literal["deny", "local"] = "deny"
+    is_returned: bool = field(init=False, repr=False, compare=False)
 
-    @property
-    def is_returned(self) -> bool:
-        """Whether what is taken comes back when the request ends."""
-        return isinstance(self.window, NoWindow)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_returned", isinstance(self.window, NoWindow))
 
 
 class Line(NamedTuple):

@@ -37,9 +37,9 @@ def test_plain_chat_stays_below_its_bound_of_own_calls(tmp_path: Path, model: st
 
 
 # The ledger alone: one entry, one record of the journal. Budgets: the worst case of the body (20 calls), three budgets
-# and two rolling limits that are each checked, held and settled (45), the hold and its end in the journal (20), what
+# and two rolling limits that are each checked, held and settled (40), the hold and its end in the journal (20), what
 # the head says of limits and the rest of the desk (25).
-@pytest.mark.parametrize(("money", "limit"), [("ledger", 135), ("budgets", 235)])
+@pytest.mark.parametrize(("money", "limit"), [("ledger", 135), ("budgets", 228)])
 def test_money_stays_below_its_bound_of_own_calls(tmp_path: Path, money: str, limit: int) -> None:
     found = _profile(tmp_path, "--money", money)
     assert found["own_calls"] <= limit, _explain(found)
