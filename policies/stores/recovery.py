@@ -248,6 +248,7 @@ def _count_held(connection: sqlite3.Connection) -> None:
     """
     connection.execute("DELETE FROM holds WHERE is_dispatched = 0")
     connection.execute("UPDATE accounts SET held = 0")
+    connection.execute("UPDATE ended SET held = 0")
     changes = tables.Changes()
     for (text,) in connection.execute("SELECT lines FROM holds WHERE is_ended = 0"):
         for meter_id, _, _, _, kind, mark, amount in orjson.loads(text):

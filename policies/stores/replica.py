@@ -44,13 +44,14 @@ class Replica(MemoryStore):
         self._connection = connection
         self._changes = tables.Changes()
         self._accounts = _Accounts(connection)
+        self._ended_accounts: dict[tuple[str, float], tables.Account] = {}  # of windows that are over, by their start
         self._version: int | None = None
         self._gone: set[str] = set()  # settled in this transaction, while the tables still have them
 
     def begin(self, changes: tables.Changes) -> None:
         """A transaction has begun: forget what another process has changed, and end the leases that are over."""
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        if version != self._version or len(self._accounts) > _KEPT:
+        if version != self._version or len(self._accounts) + len(self._ended_accounts) > _KEPT:
             self.forget()
         self._version = version
         self._changes = changes
@@ -60,6 +61,7 @@ class Replica(MemoryStore):
     def forget(self) -> None:
         """What was read is not true any more."""
         self._accounts.clear()
+        self._ended_accounts.clear()
         self._holds.clear()
         self._late.clear()
         self._version = None
@@ -130,7 +132,7 @@ class Replica(MemoryStore):
         ).fetchone()
         if row is None:
             return None
-        held = tables.load_hold(row, self._accounts.get)
+        held = tables.load_hold(row, self._accounts.get, self._ended_account)
         if held.is_ended:
             self._late[hold_id] = held
             return None
@@ -138,8 +140,19 @@ class Replica(MemoryStore):
         return held
 
     def _open(self, meter: Meter, now_s: float) -> tables.Account:
+        last = self._accounts.get(meter.id)
+        if last is not None and last.held > 0:
+            self._ended_accounts[meter.id, last.mark(now_s)] = last
         account = super()._open(meter, now_s)
         self._changes.opened(tables.account_row(meter.id, account))
+        return account
+
+    def _ended_account(self, meter_id: str, start_s: float) -> tables.Account | None:
+        account = self._ended_accounts.get((meter_id, start_s))
+        if account is None:
+            account = tables.load_ended(self._connection, meter_id, start_s)
+            if account is not None:
+                self._ended_accounts[meter_id, start_s] = account
         return account
 
     def _reap(self, now_s: float) -> None:

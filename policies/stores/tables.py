@@ -1,7 +1,8 @@
 """Balances and holds as tables: what is written in one transaction, and how it is read back.
 
 Both SQLite stores use the same tables, so that a gateway can go from one worker to several with what it has spent.
-A calendar meter has one row, that of its newest window: what is charged later to an older one changes nothing any more.
+A calendar meter has one row, that of its newest window, and one for each window that ended while something of it was
+held: more for such a hold has to fit there. What is charged later than that changes nothing any more.
 """
 
 import os
@@ -29,6 +30,9 @@ CREATE TABLE IF NOT EXISTS accounts (
   meter_id TEXT PRIMARY KEY, kind TEXT NOT NULL, start_s REAL NOT NULL, end_s REAL, length_s REAL NOT NULL,
   parts INTEGER NOT NULL, carried INTEGER NOT NULL, raised INTEGER NOT NULL DEFAULT 0,
   spent INTEGER NOT NULL DEFAULT 0, held INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ended (
+  meter_id TEXT, start_s REAL, end_s REAL, carried INTEGER NOT NULL, raised INTEGER NOT NULL, spent INTEGER NOT NULL,
+  held INTEGER NOT NULL, PRIMARY KEY (meter_id, start_s)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS buckets (
   meter_id TEXT, number INTEGER, amount INTEGER NOT NULL, PRIMARY KEY (meter_id, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS holds (
@@ -83,6 +87,7 @@ class Changes:
     def opened(self, account: Sequence[Any]) -> None:
         """A window began: a row as `account_row` makes it."""
         self._settle_up()
+        self._others.append((_KEEP_ENDED, (account[0], account[2])))
         self._others.append((_PUT_ACCOUNT, tuple(account)))
 
     def charged(self, meter_id: str, kind: str, mark: float, amount: int) -> None:
@@ -124,7 +129,9 @@ class Changes:
         """Into the open transaction of the caller, once."""
         self._settle_up()
         for statement, values in self._others:
-            connection.execute(statement, values)
+            changed = connection.execute(statement, values).rowcount
+            if statement is _ADD_AMOUNTS and not changed:
+                connection.execute(_ADD_ENDED, values)
         gone = [(hold_id,) for hold_id, row in self._holds.items() if row is None]
         there = [(hold_id, *row[:3], orjson.dumps(row[3])) for hold_id, row in self._holds.items() if row is not None]
         if gone:
@@ -160,6 +167,11 @@ _SUM = f"max(-{_HIGHEST}, min({_HIGHEST}, {{}} + {{}}))"
 _ADD_AMOUNTS = (
     f"UPDATE accounts SET spent = {_SUM.format('spent', '?')}, held = {_SUM.format('held', '?')} "  # noqa: S608
     "WHERE meter_id = ? AND start_s = ?"
+)
+_ADD_ENDED = _ADD_AMOUNTS.replace("accounts", "ended")
+_KEEP_ENDED = (
+    "INSERT OR REPLACE INTO ended SELECT meter_id, start_s, end_s, carried, raised, spent, held FROM accounts "
+    "WHERE meter_id = ? AND start_s <> ? AND kind = 'calendar' AND held > 0"
 )
 _ADD_RAISE = f"UPDATE accounts SET raised = {_SUM.format('raised', '?')} WHERE meter_id = ?"  # noqa: S608
 _ADD_BUCKET = (
@@ -236,14 +248,37 @@ def load_account(connection: sqlite3.Connection, meter_id: str) -> Account | Non
     return account
 
 
-def load_hold(row: Sequence[Any], account_of: Callable[[str], Account | None]) -> Held:
-    """A hold from its row (until_s, is_dispatched, is_ended, lines). Its limits are those it was taken under."""
+def load_ended(connection: sqlite3.Connection, meter_id: str, start_s: float) -> CalendarAccount | None:
+    """The account of a window that ended while something of it was held."""
+    row = connection.execute(
+        "SELECT start_s, end_s, carried, raised, spent, held FROM ended WHERE meter_id = ? AND start_s = ?",
+        (meter_id, start_s),
+    ).fetchone()
+    if row is None:
+        return None
+    account = CalendarAccount(Period(row[0], inf if row[1] is None else row[1]), row[2])
+    account.raised, account.spent, account.held = map(_whole, row[3:])
+    return account
+
+
+def load_hold(
+    row: Sequence[Any],
+    account_of: Callable[[str], Account | None],
+    ended_of: Callable[[str, float], Account | None] = lambda *_: None,
+) -> Held:
+    """A hold from its row (until_s, is_dispatched, is_ended, lines). Its limits are those it was taken under.
+
+    `ended_of` knows the windows that are over, by meter and start. In one that nobody knows is no room for more.
+    """
     until_s, is_dispatched, is_ended, text = row
     meters, accounts, marks, amounts = [], [], [], []
     for meter_id, unit, limit, is_returned, _, mark, amount in orjson.loads(text):
         account = account_of(meter_id)
         if account is None or (isinstance(account, CalendarAccount) and account.period.start_s != mark):
-            account = CalendarAccount(Period(mark, mark))  # of a window that is over
+            account = ended_of(meter_id, mark)
+        if account is None:
+            account = CalendarAccount(Period(mark, mark))
+            account.spent = limit
             account.held = 0 if is_ended else amount
         meters.append(Meter(meter_id, Unit(unit), limit, _window(is_returned, account)))
         accounts.append(account)
@@ -296,6 +331,7 @@ def tidy(connection: sqlite3.Connection, now_s: float, keep_days: float | None) 
     """Delete what nobody asks for any more, within an open transaction; whether more old entries are left."""
     connection.execute("DELETE FROM holds WHERE is_ended = 1 AND until_s < ?", (now_s - _LATE_KEPT_S,))
     connection.execute("DELETE FROM accounts WHERE end_s < ?", (now_s - _UNUSED_KEPT_S,))
+    connection.execute("DELETE FROM ended WHERE held <= 0")
     connection.execute(
         "DELETE FROM buckets WHERE number < (SELECT ? / (length_s / parts) - parts - 1 FROM accounts "
         "WHERE accounts.meter_id = buckets.meter_id)",

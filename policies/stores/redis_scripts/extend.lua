@@ -15,7 +15,9 @@ for at, row in ipairs(hold.rows) do
       key = key .. ':' .. exact(row[3])
     end
     account = limited_calendar(read_calendar(key), input.limits[at])
-    account.start, account.stop = account.start or row[3], account.stop or now
+    if not account.start then -- over, and nothing was held in it: nobody knows what was spent, so there is no room
+      account.start, account.stop, account.spent, account.used = row[3], now, account.limit, account.limit
+    end
   else
     account = open({row[1], row[2], input.limits[at], 0, row[5], row[6]})
   end

@@ -141,6 +141,19 @@ def test_what_was_held_in_one_window_is_charged_there(store):
     assert store.balance(day).held == 1000
 
 
+def test_more_for_a_hold_of_a_window_that_ended_has_to_fit_there(store):
+    day = budget(1000)
+    store.hold("spent", (day, 700))
+    store.settle("spent", 700)
+    store.hold("a", (day, 200), lease_s=90_000)
+    store.pass_time(43_201)
+    store.hold("b", (day, 1000))
+    assert isinstance(store.extend("a", 101), Denied)
+    assert isinstance(store.extend("a", 100), Granted)
+    assert isinstance(store.extend("a", 1), Denied)
+    assert (store.balance(day).spent, store.balance(day).held) == (0, 1000)
+
+
 def test_holds_are_listed(store):
     day, slots = budget(1000), at_once(5)
     store.hold("a", (day, 600), (slots, 1), lease_s=30)

@@ -19,7 +19,7 @@ from policies.stores.journal import Disk, Journal
 from policies.stores.sqlite_shared import SharedSqliteStore
 from tests.policies.stores import sharing
 from tests.policies.stores.crashes import entry
-from tests.policies.stores.kinds import Clock, budget
+from tests.policies.stores.kinds import NOON, Clock, budget
 from tests.policies.stores.test_machine import MemoryMachine
 
 PATIENCE_S = 20.0
@@ -104,6 +104,94 @@ class SharedMachine(MemoryMachine):
 
 TestShared = SharedMachine.TestCase
 TestShared.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+
+
+async def _pair_around_midnight(folder, clock):
+    """Two workers; 90 of 100 spent and 10 held by the first before midnight, all of the next day held by the second."""
+    day = budget(100)
+    first, second = (SharedSqliteStore(folder, clock, max_wait_s=PATIENCE_S) for _ in range(2))
+    await second.hold("spent", [Line(day, 90)], 60.0, is_dispatched=True)
+    second.settle(Settlement("spent", [90]))
+    await second.flush()
+    await first.hold("a", [Line(day, 6)], 60.0, is_dispatched=True)
+    await second.hold("b", [Line(day, 2)], 60.0, is_dispatched=True)
+    clock.now_s += 20
+    await second.hold("next", [Line(day, 70)], 60.0, is_dispatched=True)
+    return first, second, day
+
+
+def test_more_for_a_hold_of_a_window_that_ended_counts_there(tmp_path):
+    async def scenario():
+        first, second, day = await _pair_around_midnight(tmp_path, Clock(NOON + 43_190))
+        answers = [await first.extend("a", [50]), await first.extend("a", [2]), await second.extend("b", [1])]
+        (balance,) = await first.balances([day])
+        second.settle(Settlement("b", [0]))
+        await second.flush()
+        answers += [
+            await first.extend("a", [3]),
+            await first.extend("a", [2]),
+            await second.hold("c", [Line(day, 31)], 1),
+        ]
+        await first.close()
+        await second.close()
+        return answers, balance
+
+    (much, little, more, over, last, today), balance = run(scenario())
+    assert (much.spent, much.held, much.limit) == (90, 8, 100)
+    assert [type(one) for one in (little, more, over, last)] == [Granted, Denied, Denied, Granted]
+    assert (balance.spent, balance.held) == (0, 70), "none of it is of the new day"
+    assert isinstance(today, Denied)
+
+
+def test_what_is_known_of_a_window_that_ended_goes_with_its_last_hold(tmp_path):
+    async def scenario():
+        first, second, _ = await _pair_around_midnight(tmp_path, Clock(NOON + 43_190))
+        kept = _ended(tmp_path)
+        first.settle(Settlement("a", [6]))
+        await first.flush()
+        second.settle(Settlement("b", [2]))
+        await second.flush()
+        await asyncio.to_thread(first._keep_small, 60)
+        await first.close()
+        await second.close()
+        return kept
+
+    assert run(scenario()) == [(90, 8)]
+    assert _ended(tmp_path) == []
+
+
+def test_a_window_that_ended_is_known_after_a_restart(tmp_path):
+    clock = Clock(NOON + 43_190)
+
+    async def scenario():
+        for store in (await _pair_around_midnight(tmp_path, clock))[:2]:
+            await store.close()
+        store = SharedSqliteStore(tmp_path, clock, max_wait_s=PATIENCE_S)
+        answers = [await store.extend("a", [3]), await store.extend("b", [2]), await store.extend("a", [1])]
+        await store.close()
+        return answers
+
+    assert [type(one) for one in run(scenario())] == [Denied, Granted, Denied]
+    assert _ended(tmp_path) == [(90, 10)]
+
+
+def test_nothing_more_is_held_in_a_window_that_nobody_knows(tmp_path):
+    async def scenario():
+        first, second, _ = await _pair_around_midnight(tmp_path, Clock(NOON + 43_190))
+        with closing(sqlite3.connect(tmp_path / FILE_NAME)) as other:
+            other.execute("DELETE FROM ended")
+            other.commit()
+        answers = [await first.extend("a", [1]), await first.extend("a", [-1])]
+        await first.close()
+        await second.close()
+        return answers
+
+    assert [type(one) for one in run(scenario())] == [Denied, Granted]
+
+
+def _ended(folder):
+    with closing(sqlite3.connect(folder / FILE_NAME)) as connection:
+        return connection.execute("SELECT spent, held FROM ended").fetchall()
 
 
 def test_a_database_that_is_locked_keeps_nobody_waiting_for_long(tmp_path):
