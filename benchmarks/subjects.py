@@ -55,8 +55,13 @@ def start_gateway(place: Place) -> Server:
     return _start_signalbox([str(Path(sys.executable).parent / "signalbox")], _environ(), place)
 
 
+def start_gateway_budgets(place: Place) -> Server:
+    """The gateway whose client pays from three budgets and is under two limits, all of them in memory."""
+    return _start_signalbox([str(Path(sys.executable).parent / "signalbox")], _environ(), place, has_budgets=True)
+
+
 def start_gateway_money(place: Place) -> Server:
-    """The gateway with a ledger on disk, whose client pays from three budgets and is under two limits."""
+    """The same with budgets and ledger on disk."""
     environ = _environ() | {"SIGNALBOX_STATE_DIR": str(place.folder / "state")}
     return _start_signalbox([str(Path(sys.executable).parent / "signalbox")], environ, place, has_budgets=True)
 
@@ -156,13 +161,17 @@ def start_portkey(place: Place) -> Server:
 STARTERS: dict[str, Callable[[Place], Server]] = {
     "bare": start_bare,
     "gateway": start_gateway,
+    "gateway-budgets": start_gateway_budgets,
     "gateway-money": start_gateway_money,
     "litellm": start_litellm,
     "portkey": start_portkey,
 }
 
 
-MONEY = Subject("gateway-money", "gateway-money", MODEL, "a key with three budgets and two limits, and the ledger")
+MONEY = (
+    Subject("gateway-budgets", "gateway-budgets", MODEL, "a key with three budgets and two limits, in memory"),
+    Subject("gateway-money", "gateway-money", MODEL, "the same on disk, with the ledger"),
+)
 
 
 def subjects(upstream: str, *, has_other: bool = False) -> list[Subject]:
