@@ -18,6 +18,7 @@ import orjson
 
 from policies.ledger import Entry
 from policies.stores import redis_codec as codec
+from policies.stores.accounts import check_raise
 from policies.stores.base import (
     Balance,
     Granted,
@@ -224,6 +225,8 @@ class RedisStore:
         return found
 
     async def raise_limit(self, meter: Meter, amount: int) -> Balance:
+        """What may be used more until the window ends. Raises StoreError, and ValueError for what cannot be counted."""
+        check_raise(meter, amount)
         return (await self._accounts([meter], {"raise": amount, "id": secrets.token_hex(8)}))[0]
 
     async def reset(self, meter: Meter) -> Balance:
@@ -254,6 +257,8 @@ class RedisStore:
     async def _accounts(self, meters: Sequence[Meter], body: dict[str, Any]) -> list[Balance]:
         answer, _, _ = await self._ask(_ACCOUNTS, body, [Line(meter, 0) for meter in meters])
         now_s = float(answer[0])
+        if answer[2] == b"range":
+            check_raise(meters[0], body["raise"], int(answer[3]))
         return [codec.balance(meter, state, now_s) for meter, state in zip(meters, answer[3], strict=True)]
 
     async def _ask(

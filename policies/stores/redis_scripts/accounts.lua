@@ -7,7 +7,12 @@ for at, line in ipairs(input.lines) do
   if not account then
     return answer(told, 'time')
   end
-  if input.raise and redis.call('SET', prefix .. ':over:' .. input.id, 1, 'NX', 'EX', DAY_S) then
+  local is_new = input.raise and redis.call('EXISTS', prefix .. ':over:' .. input.id) == 0
+  if is_new then
+    if math.abs(account.raised + input.raise) > MOST then
+      return answer(told, 'range', exact(account.raised))
+    end
+    redis.call('SET', prefix .. ':over:' .. input.id, 1, 'EX', DAY_S)
     redis.call('HINCRBY', account.key, 'raised', exact(input.raise))
     account.raised = account.raised + input.raise
     if account.kind ~= 'c' then

@@ -14,6 +14,7 @@ local prefix = KEYS[1]
 local input = cjson.decode(ARGV[1])
 local holds_key, leases_key = prefix .. ':holds', prefix .. ':leases'
 local DAY_S, REAPED_AT_ONCE, KEPT_FOR_CARRY_S = 86400, 100, 400 * 86400
+local MOST = 2 ^ 53 - 1
 
 local now = input.now
 if not now then

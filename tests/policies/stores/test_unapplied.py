@@ -43,11 +43,18 @@ def poison(store):
 @pytest.mark.parametrize("amount", [MOST + 1, -TOO_MUCH, 10**300])
 @pytest.mark.parametrize("meter", [budget(1000), per_minute(1000)], ids=["calendar", "rolling"])
 def test_a_raise_that_cannot_be_counted_changes_nothing(store, meter, amount):
-    if "Redis" in type(store.store).__name__:
-        pytest.skip("Redis says so itself")
     with pytest.raises(ValueError, match="a raise is at most 9007199254740991 either way"):
         store.raise_limit(meter, amount)
     assert (store.balance(meter).limit, store.balance(meter).raised) == (1000, 0)
+
+
+def test_raises_together_cannot_be_more_than_can_be_counted(store):
+    day = budget(1000)
+    store.raise_limit(day, MOST - 5)
+    with pytest.raises(ValueError, match="together"):
+        store.raise_limit(day, 6)
+    assert store.raise_limit(day, 5).raised == MOST
+    assert store.raise_limit(day, -MOST).raised == 0
 
 
 def test_raises_together_stay_whole_numbers_that_can_be_counted(tmp_path, clock):
@@ -217,7 +224,9 @@ def test_a_settlement_that_makes_no_sense_is_set_aside_by_a_worker(tmp_path, clo
     assert "unapplied-worker-" in asyncio.run(scenario())
 
 
-def test_the_keeper_outlives_whatever_it_meets(tmp_path, clock):
+def test_the_keeper_outlives_whatever_it_meets(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr("policies.stores.sqlite_shared._SYNC_EVERY_S", 0.01)
+
     async def scenario():
         store = SharedSqliteStore(tmp_path, clock, max_wait_s=20.0)
         was_met = threading.Event()
