@@ -2,8 +2,8 @@
 
 One sitting, in turns: a bare pass-through, the gateway with a key, the gateway whose key pays from three budgets (its
 own, the one above, its team's) and is under two limits, and the same with everything on disk and a ledger. The bar is
-1.9 times the bare pass-through for the last of them. Beside it, what no other load of the machine changes: our own Python calls per
-request, and the CPU time of holding and settling in this process, without sockets. Nothing is asserted.
+1.9 times the bare pass-through for the last of them. Beside it, what no other load of the machine changes: our own
+Python calls per request, and the CPU time of holding and settling in this process, without sockets.
 """
 
 import argparse
