@@ -69,6 +69,7 @@ async def _open_redis(settings: Settings, url: str, folder: Path | None) -> Book
     from policies.stores.degraded import FallbackStore  # noqa: PLC0415
     from policies.stores.redis import RedisStore  # noqa: PLC0415
     from policies.stores.redis_journal import RedisJournal  # noqa: PLC0415
+    from policies.stores.shares import Shares  # noqa: PLC0415
     from policies.stores.sqlite_shared import SharedSqliteStore  # noqa: PLC0415
 
     if folder is None:
@@ -84,7 +85,7 @@ async def _open_redis(settings: Settings, url: str, folder: Path | None) -> Book
             local.settle(Settlement(f"{entries[0].id}#", (), entries))
 
     remote = RedisStore(url, RedisJournal(folder), namespace=settings.redis_namespace, ledger=write)
-    store = FallbackStore(remote, time.time, lambda: settings.workers * settings.replicas)
+    store = FallbackStore(remote, time.time, lambda: settings.workers * settings.replicas, Shares(folder))
     await store.start()
     return Books(store, Ledger(folder), also_close=local)
 

@@ -3,6 +3,9 @@
 A request whose meters all may be counted locally (`Meter.on_error`; limits always are) is answered from memory while
 Redis is away, against a share of what is left. What it used is told to Redis by id when that is back. All replicas
 together can go over a budget by what the others spent between the last answer of Redis here and its failure.
+
+What is left of a share outlives a restart in `Shares`. Without those, a process that has not heard of a budget from
+Redis since its start does not pay from it: nobody knows what those before it spent.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +27,10 @@ from policies.stores.base import (
 )
 from policies.stores.memory import MemoryStore
 from policies.stores.redis import RedisStore, StoreStatus
+from policies.stores.shares import Shares
 from policies.windows import CalendarWindow, RollingWindow
+
+_NOTED_EVERY_S = 5.0  # what Redis says, for the next start
 
 
 class _Known(NamedTuple):
@@ -45,14 +51,25 @@ class FallbackStore:
 
     is_remote = True
 
-    def __init__(self, remote: RedisStore, now: Callable[[], float], replicas: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        remote: RedisStore,
+        now: Callable[[], float],
+        replicas: Callable[[], int],
+        shares: Shares | None = None,
+    ) -> None:
         self.remote = remote
         self.reports = remote.reports
         self._now = now
         self._replicas = replicas
         self._memory = MemoryStore(now)
         self._memory.reports = self.reports
+        self._shares = shares
         self._known: dict[str, _Known] = {}
+        self._unnoted: dict[str, Meter] = {}  # of which something newer is known than the shares say
+        if shares is not None:
+            count = max(1, replicas())
+            self._known = {name: _Known(left * count, 0, at_s) for name, (left, at_s) in shares.known.items()}
         self._counted: set[str] = set()  # meters that were ever counted here
         self._local: dict[str, _Local] = {}  # holds that Redis does not know
         self._extras: dict[str, list[str]] = {}  # what was taken here for holds that Redis has
@@ -72,7 +89,7 @@ class FallbackStore:
         if hold_id not in self._local:
             verdict = await self.remote.hold(hold_id, lines, lease_s, is_dispatched=is_dispatched)
             self._learn(lines, verdict)
-            if not isinstance(verdict, Unavailable) or not _may_be_local(lines):
+            if not isinstance(verdict, Unavailable) or not self._may_be_here(lines):
                 return verdict
         return self._hold_here(hold_id, lines, lease_s, is_dispatched=is_dispatched)
 
@@ -83,7 +100,7 @@ class FallbackStore:
         if not isinstance(verdict, Unavailable) or self.remote.is_up:
             return verdict
         lines = self.remote.lines(hold_id)
-        if not lines or not _may_be_local(lines):
+        if not lines or not self._may_be_here(lines):
             return verdict
         more = [Line(line.meter, amount) for line, amount in zip(lines, amounts, strict=True) if amount > 0]
         extras = self._extras.setdefault(hold_id, [])
@@ -105,6 +122,7 @@ class FallbackStore:
             self.remote.settle(settlement)
             return
         self._memory.settle(Settlement(settlement.id, settlement.amounts))
+        self._note(local.lines)
         used = [
             Line(line.meter, amount)
             for line, amount in zip(local.lines, settlement.amounts, strict=True)
@@ -118,7 +136,11 @@ class FallbackStore:
         self.remote.renew([hold_id for hold_id in hold_ids if hold_id not in self._local], lease_s)
 
     async def balances(self, meters: Sequence[Meter]) -> list[Balance]:
-        return await self.remote.balances(meters)
+        found = await self.remote.balances(meters)
+        for meter, balance in zip(meters, found, strict=True):
+            if _is_soft(meter):
+                self._learn_one(meter, balance.limit - balance.spent - balance.held)
+        return found
 
     async def open_holds(self) -> list[OpenHold]:
         """Those in Redis, then those here. Raises StoreError where Redis cannot be asked."""
@@ -131,7 +153,10 @@ class FallbackStore:
         return await self.remote.reset(meter)
 
     async def close(self) -> None:
+        self._note([Line(meter, 0) for meter in self._unnoted.values()])
         await self.remote.close()
+        if self._shares is not None:
+            self._shares.close()
 
     def _hold_here(self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool) -> Verdict:
         verdict = self._take(hold_id, lines, lease_s, is_dispatched=is_dispatched)
@@ -139,17 +164,23 @@ class FallbackStore:
             self._local[hold_id] = _Local(lines, self._now())
         return verdict
 
+    def _may_be_here(self, lines: Sequence[Line]) -> bool:
+        """Whether all may be counted locally, and enough is known of what others spent before."""
+        money = [meter for meter, _ in lines if meter.unit is Unit.NUSD]
+        return all(_is_soft(meter) and (self._shares is not None or meter.id in self._known) for meter in money)
+
     def _take(self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool) -> Verdict:
+        self._counted.update(meter.id for meter, _ in lines)
         shared = [Line(replace(meter, limit=self._share(meter)), amount) for meter, amount in lines]
         verdict = self._memory.hold(hold_id, shared, lease_s, is_dispatched=is_dispatched)
         if isinstance(verdict, Denied):
             asked = next(meter for meter, _ in lines if meter.id == verdict.meter.id)
             return replace(verdict, meter=asked)
+        self._note(lines)
         return verdict
 
     def _share(self, meter: Meter) -> int:
         """What this process may use of a meter, counting what it has used here already."""
-        self._counted.add(meter.id)
         replicas = max(1, self._replicas())
         known = self._known.get(meter.id)
         if known is not None and self._now() < _window_end(meter, known.at_s):
@@ -161,9 +192,9 @@ class FallbackStore:
         """Keep what Redis says is left of budgets that may be counted here later."""
         if isinstance(verdict, Granted):
             for line, left in zip(lines, verdict.left, strict=True):
-                if line.meter.on_error == "local" and line.meter.unit is Unit.NUSD:
+                if _is_soft(line.meter):
                     self._learn_one(line.meter, left)
-        elif isinstance(verdict, Denied) and verdict.meter.on_error == "local" and verdict.meter.unit is Unit.NUSD:
+        elif isinstance(verdict, Denied) and _is_soft(verdict.meter):
             self._learn_one(verdict.meter, verdict.limit - verdict.spent - verdict.held)
 
     def _learn_one(self, meter: Meter, left: int) -> None:
@@ -173,10 +204,25 @@ class FallbackStore:
         elif not self.remote.unreported:  # else what was spent here is missing from it
             here = self._memory.balances([meter])[0]
             self._known[meter.id] = _Known(left - here.held, here.spent + here.held, now_s)
+        noted = self._shares.known.get(meter.id) if self._shares is not None else None
+        if noted is None or not 0 <= now_s - noted.at_s < _NOTED_EVERY_S:
+            self._note([Line(meter, 0)])
+        else:
+            self._unnoted[meter.id] = meter
+
+    def _note(self, lines: Sequence[Line]) -> None:
+        """Write down what is left of the shares, for the process that comes after this one."""
+        if self._shares is None:
+            return
+        for meter in [meter for meter, _ in lines if _is_soft(meter)]:
+            here = self._memory.balances([meter])[0]
+            self._shares.note(meter.id, max(0, self._share(meter) - here.spent - here.held), self._now())
+            self._unnoted.pop(meter.id, None)
 
 
-def _may_be_local(lines: Sequence[Line]) -> bool:
-    return all(line.meter.unit is not Unit.NUSD or line.meter.on_error == "local" for line in lines)
+def _is_soft(meter: Meter) -> bool:
+    """Whether it is a budget that may be counted by each process for itself."""
+    return meter.unit is Unit.NUSD and meter.on_error == "local"
 
 
 def _window_end(meter: Meter, now_s: float) -> float:
