@@ -170,6 +170,9 @@ def _build_server(process: Process, service: Service, reloader: Reloader) -> Ser
     )
 
 
+_CANCEL_AGAIN_S = 0.5
+
+
 class Background:
     """Tasks beside the requests: their failures are logged, and they end with the process."""
 
@@ -184,11 +187,14 @@ class Background:
         task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """Cancel what still runs and wait for it."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel what still runs and wait for it: more than once, because a client library may lose a cancellation that
+        comes with an answer, and whoever polls with it would go on for ever.
+        """
+        tasks = set(self._tasks)
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_S)
 
     async def _watched(self, work: Coroutine[Any, Any, object], name: str) -> None:
         try:
