@@ -167,6 +167,7 @@ _TELLS_TIME = (
 _NAMES_AT_RANDOM = (
     "policies/stores/redis.py",
     "policies/stores/redis_journal.py",
+    "policies/stores/shares.py",
     "policies/stores/sqlite_shared.py",
 )
 
