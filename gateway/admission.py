@@ -7,6 +7,7 @@ from enum import StrEnum
 from random import Random
 
 from gateway.telemetry.admission_metrics import AdmissionMetrics
+from gateway.uploads import Upload, Uploads
 from gateway.wire import refusals
 
 _TRICKLE = 20  # under pressure one of so many places stays in use, so that a worker never falls silent for good
@@ -20,6 +21,7 @@ class ShedReason(StrEnum):
     QUEUE_FULL = "queue_full"  # as many as may wait are waiting
     QUEUE_TIMEOUT = "queue_timeout"  # no place came free in time
     DISPLACED = "displaced"  # the queue was full, and another caller had less of it
+    BODIES = "bodies"  # the caller has too many request bodies under way, or too many bytes of them
     MEMORY = "memory"  # the worker's memory is nearly used up
     LAG = "lag"  # the worker is so busy that its own timers are late
 
@@ -60,6 +62,8 @@ class Gate:
     While nobody waits and places are free, `in_flight < open_below` holds: a request may then take its place by adding
     one to `in_flight` and to `held[name]`, without a call. Everybody else awaits `enter`. Both end with `leave`.
 
+    A place is taken when all of a request is here. Bodies that are still coming have bounds of their own: `uploads`.
+
     Places that come free go round the callers that wait, oldest request first. A caller that would hold more than half
     of all places is passed over while another one can be served.
     """
@@ -74,6 +78,7 @@ class Gate:
         "in_flight",
         "limits",
         "open_below",
+        "uploads",
         "waiting",
     )
 
@@ -93,11 +98,13 @@ class Gate:
         self.in_flight = 0
         self.waiting = 0
         self.held: defaultdict[str, int] = defaultdict(int)
+        self.uploads = Uploads(limits.max_in_flight, limits.memory_bytes)
         self.use(limits)
 
     def use(self, limits: OverloadLimits) -> None:
         """Take over other limits. Who has a place or waits keeps it."""
         self.limits = limits
+        self.uploads.use(limits.max_in_flight, limits.memory_bytes)
         for name in [name for name, held in self.held.items() if held == 0]:
             del self.held[name]  # a caller that the configuration may not know any more
         self._give_out()
@@ -127,8 +134,21 @@ class Gate:
             timer.cancel()
             self._metrics.waited(self._loop.time() - started)
         if reason is not None:
-            self._metrics.shed(reason)
-            raise refusals.overloaded(self._rng.randint(*_RETRY_MS))
+            raise self.refused(reason)
+
+    def receive(self, name: str, *, is_priority: bool) -> Upload:
+        """Announce a body that is not all here. Raises RefusedError (429) where it would come for nothing."""
+        reason = self._foresee(name, is_priority=is_priority)
+        if reason is None and not self.uploads.has_room(name):
+            reason = ShedReason.BODIES
+        if reason is not None:
+            raise self.refused(reason)
+        return self.uploads.begin(name)
+
+    def refused(self, reason: ShedReason) -> refusals.RefusedError:
+        """Count a refusal; returns what to raise (429)."""
+        self._metrics.shed(reason)
+        return refusals.overloaded(self._rng.randint(*_RETRY_MS))
 
     def ask(self, name: str, *, is_priority: bool) -> Waiter:
         """Line up. The Waiter's future may be done already."""
@@ -202,6 +222,16 @@ class Gate:
         if self._shedding is not None:
             return max(1, limits.max_in_flight // _TRICKLE)
         return limits.max_in_flight if is_priority else limits.max_in_flight - limits.reserve
+
+    def _foresee(self, name: str, *, is_priority: bool) -> ShedReason | None:
+        """Why `ask` would refuse at once, if it does."""
+        if self.in_flight < self._places(is_priority=is_priority):
+            return None
+        if self._shedding is not None:
+            return self._shedding
+        longest = max(map(len, self._queues.values()), default=0)
+        is_shorter = len(self._queues.get(name, ())) + 1 < longest
+        return ShedReason.QUEUE_FULL if self.waiting >= self.limits.queue_max and not is_shorter else None
 
     def _make_room(self, newcomer: Waiter) -> None:
         """One of those who wait has to go: the last of the caller with the most of them."""

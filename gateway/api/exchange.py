@@ -3,8 +3,11 @@
 import asyncio
 import re
 
+from gateway.admission import Gate, ShedReason
 from gateway.auth import ANONYMOUS, authenticate, refuse_admin_key
+from gateway.runtime import Caller
 from gateway.service import Service
+from gateway.uploads import Upload
 from gateway.wire import answers, http, refusals
 from gateway.wire.http import CHANNEL, Channel, Receive, Scope, Send
 from gateway.wire.parse import decompress, parse_request
@@ -12,6 +15,7 @@ from policies.outcome import Outcome
 from providers.base import ErrorKind, Operation, ProviderError
 
 _BODY_S = 60.0  # for a body to arrive
+_BODY_STALL_S = 10.0  # for the next byte of it
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:/+=-]{1,128}")
 
 
@@ -31,16 +35,16 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
             refuse_admin_key(headers, service.settings, pipeline.runtime.ring.admins)
         timeout_s = _timeout_s(headers) if b"x-signalbox-timeout-ms" in headers else None
         _check_content_type(headers)
-        if gate.in_flight < gate.open_below:  # see Gate: this is what `enter` would do
-            gate.in_flight += 1
-            gate.held[caller.name] += 1
-        else:
-            await gate.enter(caller.name, is_priority=caller.is_priority, timeout_s=timeout_s)
-        place = caller.name
         limit = pipeline.runtime.max_body_bytes
         raw = channel.take_body()
-        if raw is None or len(raw) > limit or b"content-encoding" in headers:
-            raw = await _read_unusual(raw, receive, headers, limit)
+        if raw is not None and len(raw) <= limit and gate.in_flight < gate.open_below:
+            gate.in_flight += 1  # see Gate: this is what `enter` would do
+            gate.held[caller.name] += 1
+        else:
+            raw = await _enter_slowly(raw, receive, headers, limit, gate, caller, timeout_s)
+        place = caller.name
+        if b"content-encoding" in headers:
+            raw = _unpack(raw, headers, limit)
         request = parse_request(operation, raw, request_id, caller.default_model)
         outcome = await pipeline.run(request, caller, responder, started, timeout_s, headers)
         responder.finish(outcome)
@@ -79,23 +83,52 @@ async def send_refusal(send: Send, error: refusals.RefusedError, request_id: str
     )
 
 
-async def _read_unusual(raw: bytes | None, receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
-    """The body where it is not all here yet, too large, or packed."""
-    if raw is None:
-        raw = await _read_slowly(receive, headers, limit)
-    elif len(raw) > limit:
-        raise refusals.body_too_large(limit)
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raw = decompress(raw, headers[b"content-encoding"].decode("latin-1"), limit)
+async def _enter_slowly(
+    raw: bytes | None,
+    receive: Receive,
+    headers: dict[bytes, bytes],
+    limit: int,
+    gate: Gate,
+    caller: Caller,
+    timeout_s: float | None,
+) -> bytes:
+    """The whole body, and a place for it. The place comes second: a body that never ends holds none."""
+    if raw is not None:
+        if len(raw) > limit:
+            raise refusals.body_too_large(limit)
+        await gate.enter(caller.name, is_priority=caller.is_priority, timeout_s=timeout_s)
+        return raw
+    with gate.receive(caller.name, is_priority=caller.is_priority) as upload:
+        raw = await _read_slowly(receive, headers, limit, gate, upload)
+        upload.arrived()
+        if gate.in_flight < gate.open_below:
+            gate.in_flight += 1
+            gate.held[caller.name] += 1
+        else:
+            await gate.enter(caller.name, is_priority=caller.is_priority, timeout_s=timeout_s)
     return raw
 
 
-async def _read_slowly(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
+async def _read_slowly(receive: Receive, headers: dict[bytes, bytes], limit: int, gate: Gate, upload: Upload) -> bytes:
+    loop = asyncio.get_running_loop()
+    last_s = loop.time() + _BODY_S
     try:
-        async with asyncio.timeout(_BODY_S):
-            return await http.read_body(receive, headers, limit)
+        async with asyncio.timeout_at(min(last_s, loop.time() + _BODY_STALL_S)) as clock:
+
+            def note(size: int) -> None:
+                if not upload.grow(size):
+                    raise gate.refused(ShedReason.BODIES)
+                clock.reschedule(min(last_s, loop.time() + _BODY_STALL_S))
+
+            return await http.read_body(receive, headers, limit, note)
     except TimeoutError:
-        raise refusals.too_slow("body", _BODY_S) from None
+        is_late = loop.time() >= last_s
+        raise refusals.too_slow("body" if is_late else "next byte", _BODY_S if is_late else _BODY_STALL_S) from None
+
+
+def _unpack(raw: bytes, headers: dict[bytes, bytes], limit: int) -> bytes:
+    encoding = headers[b"content-encoding"]
+    return raw if encoding == b"identity" else decompress(raw, encoding.decode("latin-1"), limit)
 
 
 def _check_content_type(headers: dict[bytes, bytes]) -> None:

@@ -51,31 +51,31 @@ class ClientGoneError(Exception):
     """The client closed its connection before its request was complete."""
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
-    """The request body. Raises RefusedError (413) beyond `limit` bytes, ClientGoneError."""
+async def read_body(
+    receive: Receive, headers: dict[bytes, bytes], limit: int, note: Callable[[int], None] | None = None
+) -> bytes:
+    """The request body. `note` is told how many bytes each piece has, and may raise.
+
+    Raises RefusedError (413) beyond `limit` bytes, ClientGoneError.
+    """
     length = headers.get(b"content-length")
     if length is not None and int(length) > limit:
         raise refusals.body_too_large(limit)
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGoneError
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if len(body) > limit:
-            raise refusals.body_too_large(limit)
-        return body
-    pieces = [body]
-    size = len(body)
-    while message.get("more_body"):
+    pieces: list[bytes] = []
+    size, has_more = 0, True
+    while has_more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
-        body = message.get("body", b"")
+        body: bytes = message.get("body", b"")
+        has_more = bool(message.get("more_body"))
         size += len(body)
         if size > limit:
             raise refusals.body_too_large(limit)
+        if note is not None:
+            note(len(body))
         pieces.append(body)
-    return b"".join(pieces)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:

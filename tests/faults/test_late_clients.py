@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.e2e.setup import KEY, key_row
 from tests.fakes.gateway import Gateway
 from tests.fakes.http import connect
 from tests.fakes.promptness import typical
@@ -16,6 +17,7 @@ from tests.faults.setup import WHOLE_TEXT, matrix_config, request_bytes, timed
 
 pytestmark = pytest.mark.e2e
 LIMIT_S = 1.0
+MEAN_KEY = f"{KEY}-mean"
 EACH = 25
 REQUEST = request_bytes("good", stream=False)
 HEAD_SIZE = REQUEST.index(b"\r\n\r\n") + 4
@@ -94,6 +96,31 @@ def test_row_22_slowloris(impatient, upstream):
     impatient.wait_metric("signalbox_connections_closed_total", 2 * EACH, reason="slow_head")
     answer, _ = timed(impatient, "good", stream=False)
     assert answer.text == WHOLE_TEXT
+
+
+def test_row_22_bodies_that_never_end_take_no_places():
+    """More of them than there are places, from a caller of its own: another caller does not notice."""
+    config = {
+        "providers": {"sim": {"kind": "mock", "pace": False}},
+        "keys": [key_row("nice", KEY), key_row("mean", MEAN_KEY)],
+        "policies": {"overload": {"max_in_flight": 8, "queue_max": 4}},
+    }
+    request = request_bytes("sim/echo", stream=False)
+    mean = request.replace(KEY.encode(), MEAN_KEY.encode())[:-20]
+    with Gateway(config) as gateway, contextlib.ExitStack() as stack:
+        late = [stack.enter_context(connect(gateway.root_url)) for _ in range(EACH)]
+        for sock in late:
+            sock.sendall(mean)
+        gateway.wait_metric("signalbox_in_flight", 16)
+        gateway.wait_metric("signalbox_shed_total", EACH - 16, reason="bodies")
+        for _ in range(5):
+            assert timed(gateway, "sim/echo", stream=False)[0].status == 200
+            slow = stack.enter_context(connect(gateway.root_url))
+            slow.sendall(request[:-20])
+            assert not select.select([slow], [], [], 0.1)[0]
+            slow.sendall(request[-20:])
+            assert _last_words(slow).startswith(b"HTTP/1.1 200")
+        assert gateway.metric("signalbox_in_flight") == 16
 
 
 def _last_words(sock: socket.socket) -> bytes:

@@ -25,11 +25,11 @@ def serve(work, *answers, **limits):
     asyncio.run(main())
 
 
-async def holding(gateway, body=CHAT, *headers):
+async def holding(gateway, body=CHAT, *headers, length=True):
     """A client whose request is under way, or waits."""
     before = gateway.service.in_flight
     client = await gateway.connect()
-    client.writer.write(post(body, *headers))
+    client.writer.write(post(body, *headers, length=length))
     await until(lambda: gateway.service.in_flight == before + 1)
     return client
 
