@@ -5,11 +5,12 @@ from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 
+from gateway.availability import Guard
 from gateway.runtime import Caller, Runtime
 from gateway.wire import refusals
 from gateway.wire.preferences import take_preferences
-from policies.outcome import Outcome
-from providers.base import ErrorKind, Request
+from policies.outcome import Attempt, Outcome
+from providers.base import Cause, ErrorKind, Request
 from routing.ask import Ask
 from routing.choice import World
 from routing.constraints import NoCandidateError
@@ -62,8 +63,44 @@ def decide(runtime: Runtime, request: Request, ask: Ask, caller: Caller) -> Deci
         larger = _for_larger(runtime, ask) if error.main is Reason.CONTEXT_WINDOW else None
         if larger is not None:
             return larger
-        waiting = [rejected.deployment for rejected in error.rejections if rejected.reason in _PASSING]
-        raise refusals.no_candidate(ask.name, error, runtime.guard.earliest_s(waiting)) from error
+        guard = runtime.guard
+        left_out = [rejected.deployment for rejected in error.rejections if rejected.reason in _PASSING]
+        waiting = [one for one in left_out if not guard.needs_person(one)]
+        is_for_a_person = bool(left_out) and not waiting
+        wait_s = guard.earliest_s(waiting)
+        raise refusals.no_candidate(ask.name, error, wait_s, is_for_a_person=is_for_a_person) from error
+
+
+def retry_after_s(guard: Guard, outcome: Outcome, now: float) -> float | None:
+    """Seconds until the first of all candidates of a failed request may be called: of those that were asked, of those
+    that had no turn, and of those that routing left out because they failed, or asked for a pause, before.
+
+    None where only a person can help, or nobody can take the request. `now` is a reading of the clock of the attempts.
+    """
+    decision = outcome.decision
+    latest = {attempt.deployment.id: attempt for attempt in outcome.attempts}
+    candidates = [attempt.deployment for attempt in outcome.attempts]
+    candidates += decision.candidates
+    candidates += [rejected.deployment for rejected in decision.rejections if rejected.reason in _PASSING]
+    waits = []
+    is_untold = False
+    for deployment in {one.id: one for one in candidates}.values():
+        attempt = latest.get(deployment.id)
+        if guard.needs_person(deployment) or (attempt is not None and attempt.cause is Cause.UNSUPPORTED):
+            continue
+        wait_s = guard.earliest_s((deployment,)) or 0.0
+        if attempt is not None:
+            wait_s = max(wait_s, _hint_s(attempt, now))
+        if attempt is None or wait_s > 0:
+            waits.append(wait_s)
+        else:
+            is_untold = True  # it failed just now, so that "at once" is the last choice
+    return min(waits, default=0.0 if is_untold else None)
+
+
+def _hint_s(attempt: Attempt, now: float) -> float:
+    """What is left of the time that the provider named."""
+    return 0.0 if attempt.retry_after_s is None else max(0.0, attempt.retry_after_s - (now - attempt.ended))
 
 
 def detour(runtime: Runtime, ask: Ask, decision: Decision, kind: ErrorKind) -> list[Deployment]:

@@ -198,6 +198,11 @@ class Guard:
         waits = [self._wait_s(deployment.id, now) for deployment in deployments]
         return min(waits, default=None)
 
+    def needs_person(self, deployment: Deployment) -> bool:
+        """Whether no call is of use before a person acts: its credentials were refused, or nobody pays."""
+        breaker = self._away.get(deployment.id)
+        return breaker is not None and breaker.needs_person(self._clock())
+
     def hint(self, id: str, for_s: float) -> None:
         """Another process saw the deployment's breaker open for so long: here, one failure is proof enough."""
         breaker = self._breakers.get(id)

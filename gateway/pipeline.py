@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Literal
 
-from gateway.asking import NO_HEADERS, ask_of, decide, detour, remember
+from gateway.asking import NO_HEADERS, ask_of, decide, detour, remember, retry_after_s
 from gateway.attempt_run import InterruptedStreamError, Limits, Sink
 from gateway.attempts import AttemptEngine
 from gateway.continuation import Continuer
@@ -118,7 +118,8 @@ class Pipeline:
             outcome.is_stale = True
             return
         outcome.ending = "caller_error" if is_callers else "upstream_error"
-        outcome.refusal = answers.failure(outcome, error)
+        wait_s = None if is_callers else retry_after_s(self.runtime.guard, outcome, self._clock())
+        outcome.refusal = answers.failure(outcome, error, wait_s)
 
     def _limits(self, decision: Decision, started: float, timeout_s: float | None) -> Limits:
         runtime, route = self.runtime, decision.route

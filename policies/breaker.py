@@ -179,6 +179,10 @@ class Breaker:
         if self._is_for_a_person:
             self._until = min(self._until, now)
 
+    def needs_person(self, now: float) -> bool:
+        """Whether it is open and time alone will not help: credentials, money."""
+        return self._is_for_a_person and not self.is_closed and now < self._until
+
     def forget(self) -> None:
         """Closed, as if nothing had been."""
         self._close()

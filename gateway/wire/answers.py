@@ -1,6 +1,6 @@
 """Headers and bodies of every answer, made from a finished or committed Outcome."""
 
-import math
+from math import ceil
 from typing import Any
 
 from gateway.wire.http import Headers
@@ -18,10 +18,9 @@ _BYPASS = b"x-signalbox-cache: bypass"
 _COMMON_LINES = b"cache-control: no-store\r\n" + _BYPASS + b"\r\n"
 _WHOLE_LINES = b"content-type: application/json\r\n" + _COMMON_LINES
 _STREAM_LINES = b"content-type: text/event-stream; charset=utf-8\r\nx-accel-buffering: no\r\n" + _COMMON_LINES
-_MIN_RETRY_AFTER_S = 1
+_LONGEST_RETRY_AFTER_S = 120
 # Some of these names are the caller's own.
 _DROPPED_SHOWN, _DROPPED_CHARS = 32, 64
-_MAX_RETRY_AFTER_S = 120
 
 
 def refusal_headers(refusal: Refusal, request_id: str) -> Headers:
@@ -71,8 +70,11 @@ def answer_head(outcome: Outcome, now: float, length: int | None) -> bytes:
     return lines
 
 
-def failure(outcome: Outcome, error: ProviderError) -> Refusal:
-    """The one error a caller gets when no candidate answered: every attempt listed, the right status, retry advice."""
+def failure(outcome: Outcome, error: ProviderError, wait_s: float | None) -> Refusal:
+    """The one error a caller gets when no candidate answered: every attempt listed, the right status, retry advice.
+
+    `wait_s`: until the first candidate may be called again; None where waiting does not help.
+    """
     verdict = VERDICTS[error.kind]
     status = client_status(error) if outcome.attempts else 503  # nobody could even be asked
     if verdict.is_callers:
@@ -85,12 +87,11 @@ def failure(outcome: Outcome, error: ProviderError) -> Refusal:
     if outcome.attempts:
         shown["attempts"] = [_attempt_view(attempt) for attempt in outcome.attempts]
     headers: Headers = []
-    retry_after_s = _retry_after(outcome, error)
-    if retry_after_s is not None and status in (429, 503):
-        headers.append((b"retry-after", b"%d" % retry_after_s))
+    if wait_s is not None and status in (429, 503):
+        headers.append((b"retry-after", b"%d" % whole_seconds(wait_s)))
     if not (headers and (error.kind is ErrorKind.THROTTLED or not outcome.attempts)):
-        # Every candidate was tried here, so a client's own retries would only multiply the load. A provider's own
-        # Retry-After is the exception: waiting that long helps.
+        # Every candidate was tried here, so a client's own retries would only multiply the load. A pause that a
+        # provider asks for is the exception: waiting that long helps.
         headers.append(_SHOULD_NOT_RETRY)
     return Refusal(status, shown, headers)
 
@@ -104,6 +105,11 @@ def error_frame(error: ProviderError) -> bytes:
     """The terminal event of a stream that broke after its first byte."""
     shown = error_object(error.message, "upstream_error", None, "stream_interrupted")
     return b"data: " + lenient_json.dumps({"error": shown}) + b"\n\n"
+
+
+def whole_seconds(wait_s: float) -> int:
+    """What Retry-After says: at least a second, and no more than SDKs heed. Clocks are no better than a millisecond."""
+    return min(_LONGEST_RETRY_AFTER_S, max(1, ceil(round(wait_s, 3))))
 
 
 def usd(nusd: int) -> str:
@@ -136,17 +142,6 @@ def _overhead_ms(outcome: Outcome, now: float) -> float:
             added_s -= ended - began
             busy_until = ended
     return max(0.0, added_s * 1000)
-
-
-def _retry_after(outcome: Outcome, error: ProviderError) -> int | None:
-    # A deployment that was called again said so again, if it still wants to be left alone.
-    latest: dict[str, float | None] = {attempt.deployment.id: attempt.retry_after_s for attempt in outcome.attempts}
-    if not latest:
-        latest[""] = error.retry_after_s
-    hints = [hint_s for hint_s in latest.values() if hint_s is not None]
-    if not hints:
-        return None
-    return min(_MAX_RETRY_AFTER_S, max(_MIN_RETRY_AFTER_S, math.ceil(min(hints))))
 
 
 def _attempt_view(attempt: Attempt) -> dict[str, Any]:

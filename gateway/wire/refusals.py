@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 
+from gateway.wire.answers import whole_seconds
 from policies.outcome import Refusal
 from providers.base import error_object
 from routing.constraints import NoCandidateError
@@ -215,15 +215,22 @@ _NOTHING: Mapping[Reason, _Nothing] = {
         "insufficient_quota", "the budget that would pay is used up", "Tell the operator of this gateway.", 429
     ),
 }
-_LONGEST_RETRY_AFTER_S = 120
+_FOR_A_PERSON = _Nothing(
+    "no_candidate",
+    "its providers refuse the operator's key or account",
+    "Tell the operator: GET /readyz says who.",
+    503,
+)
 _PASSING = frozenset({Reason.MAX_TTFT, Reason.BREAKER_OPEN, Reason.THROTTLED})
 
 
-def no_candidate(name: str, error: NoCandidateError, wait_s: float | None = None) -> RefusedError:
+def no_candidate(
+    name: str, error: NoCandidateError, wait_s: float | None = None, *, is_for_a_person: bool = False
+) -> RefusedError:
     """400, 403, 429 or 503: nothing that `name` stands for can take the request. `constraint` in the error names what
     stands against it, `rejected` counts all reasons. `wait_s` is when the first candidate may be called again.
     """
-    said = _NOTHING[error.main]
+    said = _FOR_A_PERSON if is_for_a_person else _NOTHING[error.main]
     shown = error_object(
         f"'{_shown(name)}' cannot take this request: {said.message}. {said.hint}",
         "overloaded_error" if error.main in _PASSING else "invalid_request_error",
@@ -233,9 +240,8 @@ def no_candidate(name: str, error: NoCandidateError, wait_s: float | None = None
     shown |= {"hint": said.hint, "constraint": error.main.value}
     shown["rejected"] = {reason.value: count for reason, count in sorted(error.reasons.items())}
     headers = [_RETRY]
-    if error.main in _PASSING:
-        seconds = min(_LONGEST_RETRY_AFTER_S, max(1, ceil(wait_s or 0)))
-        headers = [(b"x-should-retry", b"true"), (b"retry-after", b"%d" % seconds)]
+    if error.main in _PASSING and not is_for_a_person:
+        headers = [(b"x-should-retry", b"true"), (b"retry-after", b"%d" % whole_seconds(wait_s or 0))]
     return RefusedError(said.code, Refusal(said.status, shown, headers))
 
 
