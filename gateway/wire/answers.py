@@ -1,9 +1,9 @@
 """Headers and bodies of every answer, made from a finished or committed Outcome."""
 
-from math import ceil
 from typing import Any
 
 from gateway.wire.http import Headers
+from gateway.wire.retry_after import whole_seconds
 from policies.outcome import Attempt, Outcome, Refusal
 from policies.verdicts import VERDICTS, client_status
 from providers import lenient_json
@@ -18,7 +18,6 @@ _BYPASS = b"x-signalbox-cache: bypass"
 _COMMON_LINES = b"cache-control: no-store\r\n" + _BYPASS + b"\r\n"
 _WHOLE_LINES = b"content-type: application/json\r\n" + _COMMON_LINES
 _STREAM_LINES = b"content-type: text/event-stream; charset=utf-8\r\nx-accel-buffering: no\r\n" + _COMMON_LINES
-_LONGEST_RETRY_AFTER_S = 120
 # Some of these names are the caller's own.
 _DROPPED_SHOWN, _DROPPED_CHARS = 32, 64
 
@@ -105,11 +104,6 @@ def error_frame(error: ProviderError) -> bytes:
     """The terminal event of a stream that broke after its first byte."""
     shown = error_object(error.message, "upstream_error", None, "stream_interrupted")
     return b"data: " + lenient_json.dumps({"error": shown}) + b"\n\n"
-
-
-def whole_seconds(wait_s: float) -> int:
-    """What Retry-After says: at least a second, and no more than SDKs heed. Clocks are no better than a millisecond."""
-    return min(_LONGEST_RETRY_AFTER_S, max(1, ceil(round(wait_s, 3))))
 
 
 def usd(nusd: int) -> str:

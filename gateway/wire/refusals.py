@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.wire.answers import whole_seconds
+from gateway.wire.retry_after import whole_seconds
 from policies.outcome import Refusal
 from providers.base import error_object
 from routing.constraints import NoCandidateError
