@@ -24,6 +24,14 @@ _MAX_COST = b"x-signalbox-max-cost-usd"
 _PASSING = frozenset({Reason.BREAKER_OPEN, Reason.THROTTLED})
 
 
+class NobodyNowError(refusals.RefusedError):
+    """All that could take the request failed lately, or asked for a pause. `decision` says who was left out."""
+
+    def __init__(self, refused: refusals.RefusedError, decision: Decision) -> None:
+        super().__init__(refused.reason, refused.refusal)
+        self.decision = decision
+
+
 def ask_of(request: Request, caller: Caller, headers: Mapping[bytes, bytes], arrived_s: float) -> Ask:
     """The request as routing sees it. The header `x-signalbox-route` goes before the model of the body."""
     name = request.model
@@ -44,7 +52,9 @@ def ask_of(request: Request, caller: Caller, headers: Mapping[bytes, bytes], arr
 
 
 def decide(runtime: Runtime, request: Request, ask: Ask, caller: Caller) -> Decision:
-    """The decision for a caller's request, which loses the members that only routing reads. Raises RefusedError."""
+    """The decision for a caller's request, which loses the members that only routing reads. Raises RefusedError,
+    NobodyNowError where that passes by itself.
+    """
     try:
         if has_preferences(ask.body, ask.name):
             ask.name, ask.preferences = take_preferences(runtime, request, ask.name)
@@ -63,12 +73,23 @@ def decide(runtime: Runtime, request: Request, ask: Ask, caller: Caller) -> Deci
         larger = _for_larger(runtime, ask) if error.main is Reason.CONTEXT_WINDOW else None
         if larger is not None:
             return larger
-        guard = runtime.guard
-        left_out = [rejected.deployment for rejected in error.rejections if rejected.reason in _PASSING]
-        waiting = [one for one in left_out if not guard.needs_person(one)]
-        is_for_a_person = bool(left_out) and not waiting
-        wait_s = guard.earliest_s(waiting)
-        raise refusals.no_candidate(ask.name, error, wait_s, is_for_a_person=is_for_a_person) from error
+        raise _refused(runtime, ask, error) from error
+
+
+def _refused(runtime: Runtime, ask: Ask, error: NoCandidateError) -> refusals.RefusedError:
+    guard = runtime.guard
+    left_out = [rejected.deployment for rejected in error.rejections if rejected.reason in _PASSING]
+    waiting = [one for one in left_out if not guard.needs_person(one)]
+    is_for_a_person = bool(left_out) and not waiting
+    wait_s = guard.earliest_s(waiting)
+    refused = refusals.no_candidate(ask.name, error, wait_s, is_for_a_person=is_for_a_person)
+    if error.main not in _PASSING:
+        return refused
+    plan = runtime.router.find(ask.name)
+    return NobodyNowError(
+        refused,
+        Decision(plan.name, plan.kind, (), error.rejections, plan.route, summary=plan.summary(), rule=error.rule),
+    )
 
 
 def retry_after_s(guard: Guard, outcome: Outcome, now: float) -> float | None:

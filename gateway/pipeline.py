@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Literal
 
-from gateway.asking import NO_HEADERS, ask_of, decide, detour, remember, retry_after_s
+from gateway.asking import NO_HEADERS, NobodyNowError, ask_of, decide, detour, remember, retry_after_s
 from gateway.attempt_run import InterruptedStreamError, Limits, Sink
 from gateway.attempts import AttemptEngine
 from gateway.continuation import Continuer
@@ -72,16 +72,17 @@ class Pipeline:
         """
         runtime, desk = self.runtime, self._desk
         ask = ask_of(request, caller, headers, self._wall_clock())
-        decision = decide(
-            runtime, request, ask, caller if desk is None or not desk.soft.reached else desk.moved(runtime, caller, ask)
-        )
+        payer = caller if desk is None or not desk.soft.reached else desk.moved(runtime, caller, ask)
+        try:
+            decision = decide(runtime, request, ask, payer)
+        except NobodyNowError as nobody:
+            return self._without_calls(Outcome(request, caller.name, started, nobody.decision), ask, caller, nobody)
         tab, lines = None, b""
         limits = self._limits(decision, started, timeout_s)
-        if desk is not None and (caller.scopes or runtime.scopes.has_more):
-            scopes = desk.scopes_of(runtime, caller, ask, decision)
-            if scopes:
-                until = limits.total_at
-                tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, headers, until)
+        is_limited = caller.scopes or runtime.scopes.has_more
+        if is_limited and desk is not None and (scopes := desk.scopes_of(runtime, caller, ask, decision)):
+            until = limits.total_at
+            tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, headers, until)
         outcome = Outcome(request, caller.name, started, decision, head_lines=lines)
         limits.tab = tab
         limits.require_parameters = ask.preferences.require_parameters
@@ -109,13 +110,25 @@ class Pipeline:
             self._settle(outcome, ask, caller, tab)
         return outcome
 
+    def _without_calls(self, outcome: Outcome, ask: Ask, caller: Caller, nobody: NobodyNowError) -> Outcome:
+        """The outcome with an answer of before, where nobody can be called. Raises `nobody` where none is kept."""
+        if not self._has_kept(outcome):
+            raise nobody
+        self._settle(outcome, ask, caller, None)
+        return outcome
+
+    def _has_kept(self, outcome: Outcome) -> bool:
+        """Whether an answer of before is the reply now."""
+        request = outcome.request
+        if not request.stream:
+            outcome.reply = self.runtime.last_resort.find(request, outcome.caller)
+            outcome.is_stale = outcome.reply is not None
+        return outcome.is_stale
+
     def _fail(self, outcome: Outcome, error: ProviderError) -> None:
         """Nobody answered: an answer of before where one is kept and the provider is at fault, else the error."""
-        is_callers, request = VERDICTS[error.kind].is_callers, outcome.request
-        if not is_callers and not request.stream:
-            outcome.reply = self.runtime.last_resort.find(request, outcome.caller)
-        if outcome.reply is not None:
-            outcome.is_stale = True
+        is_callers = VERDICTS[error.kind].is_callers
+        if not is_callers and self._has_kept(outcome):
             return
         outcome.ending = "caller_error" if is_callers else "upstream_error"
         wait_s = None if is_callers else retry_after_s(self.runtime.guard, outcome, self._clock())
