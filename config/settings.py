@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         description="Key of the control plane (`/admin`, `/metrics`); without one `/admin` is closed.",
     )
     metrics_open: bool = Field(
-        default=False, description="Whether `/metrics` answers without the admin key even if one is set."
+        default=False, description="Whether `/metrics` answers everybody who can reach it, without an admin key."
     )
     allow_anonymous: bool = Field(
         default=False, description="Whether to serve without virtual keys on an address that others can reach."

@@ -9,7 +9,8 @@ from enum import StrEnum
 
 from gateway.api.endpoint import Endpoint, Guard
 from gateway.api.exchange import request_id_of, send_refusal
-from gateway.auth import is_any_admin
+from gateway.auth import asks_for_no_key, is_any_admin
+from gateway.exposure import is_loopback
 from gateway.service import Service
 from gateway.wire import refusals
 from gateway.wire.http import Message, Receive, Scope, Send
@@ -45,7 +46,7 @@ class App:
         surface: Surface = Surface.ALL,
     ) -> None:
         self._service = service
-        self._has_control_plane = surface is not Surface.DATA
+        self._surface = surface
         self._build_control_plane = build_control_plane
         self._control_plane: AsgiApp | None = None
         self._building = asyncio.Lock()
@@ -75,7 +76,7 @@ class App:
             if path.startswith(prefix):
                 await self._serve_guarded(endpoint, scope, receive, send)
                 return
-        if self._has_control_plane and path.startswith(_CONTROL_PLANE):
+        if self._surface is not Surface.DATA and path.startswith(_CONTROL_PLANE):
             control_plane = await self._get_control_plane()
             await control_plane(scope, receive, _with_request_id(self._service, scope, send))
             return
@@ -105,10 +106,13 @@ class App:
         await endpoint.handle(self._service, scope, receive, send)
 
     def _may_read_metrics(self, scope: Scope) -> bool:
-        settings = self._service.settings
-        admin_key, admins = settings.admin_key, self._service.runtime.ring.admins
-        if (admin_key is None and not admins) or settings.metrics_open:
+        """Whoever has an admin key. Where there is none, the listener or the machine decides who gets here."""
+        settings, runtime = self._service.settings, self._service.runtime
+        admin_key, admins = settings.admin_key, runtime.ring.admins
+        if settings.metrics_open:
             return True
+        if admin_key is None and not admins:
+            return self._surface is Surface.ADMIN or (is_loopback(settings) and asks_for_no_key(runtime.keys))
         own = None if admin_key is None else admin_key.get_secret_value()
         return is_any_admin(dict(scope["headers"]), own, admins)
 

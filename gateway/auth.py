@@ -35,6 +35,14 @@ def authenticate(
     return caller
 
 
+def asks_for_no_key(keys: Mapping[str, Caller]) -> bool:
+    """Whether the data plane serves everybody."""
+    try:
+        return authenticate({}, keys) is ANONYMOUS
+    except refusals.RefusedError:
+        return False
+
+
 def presented_secret(headers: Mapping[bytes, bytes]) -> bytes | None:
     """The credential in either header; SDKs of different ages use different ones."""
     authorization = headers.get(b"authorization")

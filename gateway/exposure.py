@@ -6,10 +6,14 @@ from hashlib import sha256
 from config.settings import Settings
 
 
+def is_loopback(settings: Settings) -> bool:
+    """Whether only this machine reaches the traffic."""
+    return settings.host in ("localhost", "::1") or settings.host.startswith("127.")
+
+
 def open_to_the_world(settings: Settings, *, has_keys: bool) -> str | None:
     """What is wrong with serving without keys at this address; None where it is fine."""
-    is_loopback = settings.host in ("localhost", "::1") or settings.host.startswith("127.")
-    if has_keys or is_loopback or settings.allow_anonymous:
+    if has_keys or is_loopback(settings) or settings.allow_anonymous:
         return None
     return (
         f"{settings.host} can be reached from other machines, and no keys are configured: anybody could spend your "

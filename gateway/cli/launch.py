@@ -17,7 +17,7 @@ from config.diagnostics import Diagnostic
 from config.schema import Config
 from config.settings import Settings, SettingsError, unknown_variables
 from gateway.cli.source import open_source
-from gateway.exposure import open_to_the_world, shared_admin_key
+from gateway.exposure import is_loopback, open_to_the_world, shared_admin_key
 
 if TYPE_CHECKING:
     from gateway.reload import Source
@@ -174,7 +174,9 @@ class _Shown:
     def of(cls, config: Config, settings: Settings) -> Self:
         names = [*config.routes, *config.models]
         chosen = "auto" if "auto" in config.routes or not names else names[0]
-        is_guarded = settings.admin_key is not None and not settings.metrics_open
+        has_admin_key = settings.admin_key is not None or bool(config.admin_keys)
+        is_exposed = settings.admin_port is None and (bool(config.keys) or not is_loopback(settings))
+        is_guarded = (has_admin_key or is_exposed) and not settings.metrics_open
         return cls(chosen, bool(config.keys), is_guarded, settings.workers)
 
 

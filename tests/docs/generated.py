@@ -201,7 +201,7 @@ def metrics() -> str:
 
 
 def endpoint_list() -> str:
-    guards = {"caller": "virtual key", "open": "nobody", "metrics": "admin key, if one is set"}
+    guards = {"caller": "virtual key", "open": "nobody", "metrics": "admin key, but for an open gateway on loopback"}
     rows = [
         [code(endpoint.methods), "<br>".join(code([path]) for path in endpoint.paths), guards[endpoint.guard],
          endpoint.summary]

@@ -111,6 +111,25 @@ def test_a_key_of_the_file_for_administration_reads_the_metrics() -> None:
         assert gateway.chat("sim/echo", headers=by("x-api-key", "sbx-of-prometheus")).status == 401
 
 
+def test_without_an_admin_key_the_metrics_are_not_for_callers() -> None:
+    """Not on their port: one of its own is for those who may reach it, and a setting opens it to all."""
+    for more, status in (({}, 401), ({"SIGNALBOX_METRICS_OPEN": "true"}, 200)):
+        with Gateway(LOCKED, env={"SIGNALBOX_ADMIN_KEY": "", **more}) as gateway:
+            page = f"{gateway.root_url}/metrics"
+            assert [send(page, headers=given).status for given in ({}, by("authorization", KEY))] == [status] * 2
+            assert ("/metrics (with the admin key)" in gateway.output()) == (status == 401)
+    with Gateway(LOCKED, env={"SIGNALBOX_ADMIN_KEY": ""}, has_admin_port=True) as gateway:
+        assert send(f"{gateway.admin_url}/metrics").status == 200
+        assert "(with the admin key)" not in gateway.output()
+
+
+def test_an_open_gateway_shows_its_metrics_on_loopback_alone() -> None:
+    for host, status in (("127.0.0.1", 200), ("0.0.0.0", 401)):
+        env = {"SIGNALBOX_ADMIN_KEY": "", "SIGNALBOX_HOST": host, "SIGNALBOX_ALLOW_ANONYMOUS": "true"}
+        with Gateway(MOCK, env=env) as gateway:
+            assert send(f"{gateway.root_url}/metrics").status == status, host
+
+
 @pytest.mark.parametrize("field", ["authorization", "x-api-key"])
 def test_the_admin_listener_is_administered(locked: Gateway, field: str) -> None:
     assert send(f"{locked.admin_url}/admin/reload", {}, headers=by(field, ADMIN_KEY)).status == 200
