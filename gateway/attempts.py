@@ -13,7 +13,7 @@ from gateway.runtime import Runtime
 from gateway.walk import Step, Walk
 from policies.hedging import HedgeRules, Hedges
 from policies.outcome import Outcome
-from policies.retry import CAP_TOKENS
+from policies.retry import CAP_TOKENS, CAP_UNTRIED, UNTRIED_SHARE
 from providers.base import Cause, ErrorKind, ProviderError
 from routing.decision import Decision, Deployment
 
@@ -77,8 +77,10 @@ class AttemptEngine:
                 deployment, is_fresh, is_last = step.deployment, step.is_fresh, step.is_last
         finally:  # also where whoever asked leaves with the last byte
             answer = outcome.answered_by
-            if answer is not None and answer.is_complete and budget.tokens < CAP_TOKENS:
-                budget.tokens += limits.retry.rules.budget_ratio  # at most a part above the cap
+            if answer is not None and answer.is_complete:
+                ratio = limits.retry.rules.budget_ratio
+                budget.tokens += ratio if budget.tokens < CAP_TOKENS else 0.0  # at most a part above the cap
+                budget.untried += ratio * UNTRIED_SHARE if budget.untried < CAP_UNTRIED else 0.0
 
     async def _hedged(
         self,
@@ -141,6 +143,7 @@ class AttemptEngine:
             outcome,
             self._runtime.router.world.rng,
             ready_in=self._ready_in,
+            repute=self._runtime.guard.repute,
             detour=limits.detour,
         )
 

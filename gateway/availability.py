@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 
-from policies.breaker import Breaker, BreakerSettings, BreakerState, BreakerVerdict
+from policies.breaker import Breaker, BreakerSettings, BreakerState, BreakerVerdict, Repute
 from policies.throttle import Allowance, Throttle, allowance
 from routing.ask import Ask
 from routing.decision import Deployment, Reason
@@ -197,6 +197,11 @@ class Guard:
         now = self._clock()
         waits = [self._wait_s(deployment.id, now) for deployment in deployments]
         return min(waits, default=None)
+
+    def repute(self, deployment: Deployment) -> Repute:
+        """How its calls ended lately."""
+        breaker = self._breakers.get(deployment.id)
+        return breaker.repute(self._clock()) if breaker is not None else Repute.UNKNOWN
 
     def needs_person(self, deployment: Deployment) -> bool:
         """Whether no call is of use before a person acts: its credentials were refused, or nobody pays."""

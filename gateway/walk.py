@@ -6,8 +6,10 @@ Pure but for the outcome it notes things in; the caller waits as it is told.
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from random import Random
 
+from policies.breaker import Repute
 from policies.outcome import Outcome
 from policies.retry import LONGEST_HINT_S, Retry
 from policies.verdicts import VERDICTS, falls_back, may_repeat
@@ -36,6 +38,15 @@ class Step:
     is_repeat: bool = False
 
 
+class _Fare(Enum):
+    """What was paid for the next call."""
+
+    NOTHING = auto()
+    WAIVED = auto()  # for somebody who answers well, once in a request
+    UNTRIED = auto()
+    TOKEN = auto()
+
+
 @dataclass(slots=True)
 class _Standing:
     """Somebody who had a turn. `times` are its failures, `until_s` is when the provider wants to be asked again, None
@@ -51,7 +62,7 @@ class _Standing:
 class Walk:
     """The calls of one request after its first. `candidates` are those not asked yet, in order.
 
-    `ready_in` gives the seconds for which a deployment may not be called.
+    `ready_in` gives the seconds for which a deployment may not be called, `repute` how its calls ended lately.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class Walk:
         rng: Random,
         *,
         ready_in: Callable[[Deployment], float],
+        repute: Callable[[Deployment], Repute],
         detour: Detour | None = None,
     ) -> None:
         self._queue = deque(candidates)
@@ -72,11 +84,13 @@ class Walk:
         self._rng = rng
         self._detour = detour
         self._ready_in = ready_in
+        self._repute = repute
         self._known: dict[Deployment, _Standing] = {}
         self._calls = 0
         self._stale: ProviderError | None = None  # its free repeat is on the way
         self._is_free = True  # the first call to somebody takes no token
-        self._is_paid = False
+        self._fare = _Fare.NOTHING
+        self._may_waive = True
         self._waited_s = 0.0  # since the last call, for somebody who could not be called
 
     def after(self, deployment: Deployment, error: ProviderError, now_s: float, until_s: float) -> Step | None:
@@ -95,8 +109,8 @@ class Walk:
     def instead(self, deployment: Deployment, now_s: float, until_s: float) -> Step | None:
         """What comes in the place of a call that may not be made now; None where nothing is left.
 
-        Whoever could not be called has another turn when all others had theirs. A token that was paid is for whoever is
-        called in its place.
+        Whoever could not be called has another turn when all others had theirs. What was paid is given back, and
+        paid anew for whoever is called in its place.
         """
         if self._stale is not None:
             stale, self._stale = self._stale, None
@@ -132,7 +146,9 @@ class Walk:
         if error.cause is not Cause.UNSUPPORTED:
             self._calls += 1
             self._note(deployment, error, now_s)
-            self._is_free, self._is_paid = not VERDICTS[error.kind].is_budgeted, False
+            self._is_free = not VERDICTS[error.kind].is_budgeted
+            self._may_waive = self._may_waive and self._fare is not _Fare.WAIVED
+            self._fare = _Fare.NOTHING
         elif deployment in self._known:  # nothing was sent, nor will it be; what was paid for is still to come
             self._known[deployment].may_ask = False
         is_detour = self._turn_aside(error)
@@ -159,18 +175,35 @@ class Walk:
         return bool(found)
 
     def _paid(self, step: Step | None) -> Step | None:
-        """The step, if there is a token for it where it needs one. What was paid for nothing is given back."""
-        budget = self._retry.budget
-        if step is None:
-            if self._is_paid:
-                self._is_paid = False
-                budget.give_back()
-        elif not self._is_paid and (step.is_repeat or not self._is_free):
-            if not budget.take():
+        """The step, if it can be paid for where it has to be. What was paid for nothing is given back."""
+        self._refund()
+        if step is not None and (step.is_repeat or not self._is_free):
+            # A deployment that failed of late must not get all the calls of the others in addition. One that answers
+            # well may, and one of which nothing is known some: they are who the fallback is there for.
+            repute = Repute.BAD if step.is_repeat else self._repute(step.deployment)
+            if not self._pay(repute):
                 self._outcome.is_budget_empty = True
                 return None
-            self._is_paid = True
         return step
+
+    def _pay(self, repute: Repute) -> bool:
+        """Whether the next call, to somebody of that repute, could be paid for."""
+        budget = self._retry.budget
+        if repute is Repute.GOOD and self._may_waive:
+            self._fare = _Fare.WAIVED
+        elif repute is not Repute.BAD and budget.take_untried():
+            self._fare = _Fare.UNTRIED
+        elif budget.take():
+            self._fare = _Fare.TOKEN
+        return self._fare is not _Fare.NOTHING
+
+    def _refund(self) -> None:
+        """Take back what was paid for a call that is not made."""
+        if self._fare is _Fare.TOKEN:
+            self._retry.budget.give_back()
+        elif self._fare is _Fare.UNTRIED:
+            self._retry.budget.give_back_untried()
+        self._fare = _Fare.NOTHING
 
     def _next(self, now_s: float, until_s: float) -> Step | None:
         """Somebody who had no turn yet, at once; else one of those who had, whoever can be called first."""

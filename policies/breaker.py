@@ -51,6 +51,8 @@ _IDLE_S = 600.0
 # What fails half of its calls has to be found out by a window's worth of them, hence the caution.
 _SURENESS = 2.33
 _CAUTION = 0.85
+# Of a good deployment at most one call in so many fails; below that number of calls, none.
+_CALLS_PER_FAILURE = 20
 
 
 def _at_least(failed: int, calls: int) -> float:
@@ -79,6 +81,14 @@ class BreakerState(StrEnum):
     CLOSED = "closed"
     HALF_OPEN = "half_open"
     OPEN = "open"
+
+
+class Repute(StrEnum):
+    """How the calls of a deployment ended lately."""
+
+    GOOD = "good"  # answered, the latest one too, and hardly any failed
+    UNKNOWN = "unknown"  # there were none
+    BAD = "bad"
 
 
 @dataclass(slots=True, frozen=True)
@@ -159,6 +169,15 @@ class Breaker:
             return BreakerState.CLOSED
         is_open = self._machine.current_state == pybreaker.STATE_OPEN
         return BreakerState.OPEN if is_open and now < self._until else BreakerState.HALF_OPEN
+
+    def repute(self, now: float) -> Repute:
+        """What the calls that ended in the window say."""
+        if not self.is_closed or now < self._hinted_until:
+            return Repute.BAD
+        ended, failed = self._ended(now)
+        if not ended:
+            return Repute.UNKNOWN
+        return Repute.GOOD if not self.row and failed * _CALLS_PER_FAILURE <= ended else Repute.BAD
 
     def wait_s(self, now: float) -> float:
         """Seconds until a call may be admitted; 0 where one may now. While all probes are out, how long is not known:
@@ -272,18 +291,23 @@ class Breaker:
         return self._has_failing_share(now, is_telling=row < settings.failures)
 
     def _has_failing_share(self, now: float, *, is_telling: bool) -> bool:
-        oldest = now - self._settings.window_s
-        answered = failed = 0
-        for until, bucket in self._buckets:
-            if until > oldest:
-                answered += bucket[0]
-                failed += bucket[1]
+        answered, failed = self._ended(now)
         if is_telling and answered < _TELLING_CALLS:
             return False
         calls = answered + self.pending
         if failed == calls:
             return not is_telling or failed >= _TELLING_CALLS  # nothing speaks for it: a row is as long as it is set
         return _at_least(failed, calls) >= _CAUTION * self._settings.error_rate
+
+    def _ended(self, now: float) -> tuple[int, int]:
+        """How many calls ended in the window, and how many of them failed."""
+        oldest = now - self._settings.window_s
+        ended = failed = 0
+        for until, bucket in self._buckets:
+            if until > oldest:
+                ended += bucket[0]
+                failed += bucket[1]
+        return ended, failed
 
     def _bucket_at(self, now: float) -> list[int]:
         """The counts that a call ending now belongs to."""

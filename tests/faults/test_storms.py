@@ -3,12 +3,13 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from tests.fakes.promptness import typical
-from tests.fakes.script import error, silent
+from tests.fakes.script import Pause, error, silent
 from tests.faults.setup import TOTAL_S, check_answered, check_failed, timed
 
 pytestmark = pytest.mark.e2e
@@ -44,6 +45,17 @@ def test_row_15_dead_primary(gateway, upstream, lane):
     assert gateway.metric("signalbox_breaker_trips_total", deployment=own.deployment) == 1
     assert gateway.metric("signalbox_breaker_state", deployment=own.deployment) == 2
     assert gateway.metric("signalbox_rejections_total", model=own.sole, reason="breaker_open") >= 60
+
+
+@only("taken_s", [0.0, 0.5])
+@only("status", [500, 503, 429])
+def test_row_15_a_burst_at_a_dead_primary(gateway, upstream, lane, status, taken_s):
+    """All of it is at the first candidate before anybody knows that it is dead, and nothing is known of the other."""
+    own = lane("patient-openai")
+    dead = error(status, "out of order", type_="server_error")
+    upstream.always(own.upstream_model, replace(dead, before=(Pause(taken_s),)))
+    for answer, _ in ask_many(gateway, own.route, 30, at_once=30):
+        check_answered(answer, "good/good")
 
 
 CALLERS = {400: "unsupported_value", 404: "model_not_found", 409: "conflict", 413: "too_large", 422: "unprocessable"}

@@ -9,6 +9,7 @@ import pytest
 from gateway.race import may_race
 from gateway.runtime import Caller
 from gateway.walk import Walk
+from policies.breaker import Repute
 from policies.hedging import HedgeRules, SlowTimes, Spent
 from policies.retry import Retry
 from providers.base import ErrorKind
@@ -135,7 +136,7 @@ def test_never_where_a_second_call_does_harm(body, is_allowed):
 
 def test_another_provider_goes_first():
     first, same, other = deployment("a"), deployment("a", "n"), deployment("b")
-    walk = Walk([same, other], 4, Retry(), None, Random(1), ready_in=lambda _: 0.0)
+    walk = Walk([same, other], 4, Retry(), None, Random(1), ready_in=lambda _: 0.0, repute=lambda _: Repute.BAD)
     assert walk.beside(first, lambda _: 7) == (other, 7)
     assert walk.beside(first, lambda _: 8) == (same, 8), "better than nobody"
     assert walk.beside(first, lambda _: 9) is None

@@ -9,7 +9,7 @@ from gateway.availability import Guard
 from gateway.runtime import Caller
 from gateway.wire.refusals import RefusedError
 from policies.breaker import BreakerState
-from policies.retry import CAP_TOKENS, START_TOKENS
+from policies.retry import CAP_TOKENS, CAP_UNTRIED, START_TOKENS, START_UNTRIED
 from policies.timeouts import Timeouts
 from policies.verdicts import VERDICTS, may_repeat
 from providers.base import Cause, ErrorKind, ProviderError
@@ -30,7 +30,8 @@ def play(answers, *, stream=False, tokens=None, **stage):
     async def work():
         scene = Stage({name: ScriptedTransport(*own) for name, own in answers.items()}, **stage)
         if tokens is not None:
-            scene.runtime.retries["m"].budget.tokens = tokens
+            budget = scene.runtime.retries["m"].budget
+            budget.tokens = budget.untried = tokens
         outcome = await scene.run(stream=stream)
         assert all(transport.running == 0 for transport in scene.transports.values())
         return scene, outcome
@@ -88,7 +89,9 @@ def test_pauses_are_no_overhead_of_the_gateway():
 def test_after_everybody_failed_the_first_is_asked_again():
     scene, outcome = play({"a": [failing(), GOOD], "b": [failing(ErrorKind.MONEY)]})
     assert [attempt.deployment.provider for attempt in outcome.attempts] == ["a", "b", "a"]
-    assert scene.runtime.retries["m"].budget.tokens == pytest.approx(START_TOKENS - 2 + 0.2)
+    budget = scene.runtime.retries["m"].budget
+    assert budget.tokens == pytest.approx(START_TOKENS - 1 + 0.2)
+    assert budget.untried == pytest.approx(START_UNTRIED - 1 + 0.1)
 
 
 def test_a_short_hint_is_waited_for():
@@ -150,13 +153,17 @@ def test_what_was_never_sent_is_no_attempt_and_costs_nothing():
 
 def test_answers_earn_up_to_the_cap():
     async def work():
-        scene = Stage({"a": ScriptedTransport(*[GOOD] * 80)})
+        scene = Stage({"a": ScriptedTransport(*[GOOD] * 81)})
         budget = scene.runtime.retries["m"].budget
         await scene.run()
         assert budget.tokens == pytest.approx(START_TOKENS + 0.2)
         for _ in range(79):
             await scene.run()
         assert CAP_TOKENS <= budget.tokens < CAP_TOKENS + 0.2
+        assert budget.untried == pytest.approx(START_UNTRIED + 80 * 0.1)
+        budget.untried = CAP_UNTRIED
+        await scene.run()
+        assert budget.untried == CAP_UNTRIED
 
     run_virtual(work())
 
@@ -229,7 +236,7 @@ def test_a_brownout_is_survived_and_not_amplified(seed):
 def test_a_full_outage_is_not_amplified_and_fails_fast():
     answered, attempts, failed_s = brownout(1.0)
     assert answered == 0
-    assert attempts <= 1000 + START_TOKENS
+    assert attempts <= 1000 + START_TOKENS + START_UNTRIED
     assert sorted(failed_s)[950] < 3
 
 
@@ -261,6 +268,40 @@ def test_a_dead_primary_is_left_alone_and_nobody_notices():
             assert outcome.ending == "ok"
             await asyncio.sleep(0.01)
         assert dead.opened <= 5 * 2 + 3
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize("open_s", [0.3, 5.0])
+@pytest.mark.parametrize(
+    ("kind", "hint"), [(ErrorKind.BROKEN, None), (ErrorKind.OVERLOADED, 60), (ErrorKind.THROTTLED, 60)]
+)
+def test_a_burst_at_a_dead_primary_is_answered(kind, hint, open_s):
+    """All of it fails before the breaker can open, and of the fallback nothing is known."""
+
+    async def work():
+        dead = failing(kind, hint)
+        slow = Answer(dead.pieces, status=500, headers=dead.headers, open_s=open_s)
+        good = Answer([b"7,3,fine", None], open_s=1.0)
+        scene = Stage({"a": ScriptedTransport(*[slow] * 40), "b": ScriptedTransport(*[good] * 40)})
+        assert [is_ok for is_ok, _ in await asyncio.gather(*(_run(scene) for _ in range(40)))] == [True] * 40
+
+    run_virtual(work())
+
+
+def test_a_stream_of_requests_to_a_primary_that_dies_is_answered():
+    """It fails so slowly that four hundred requests are under way there before its breaker opens."""
+
+    async def work():
+        slow = Answer([b"broken", None], status=500, open_s=2.0)
+        good = Answer([b"7,3,fine", None], open_s=0.1)
+        count = 800
+        scene = Stage({"a": ScriptedTransport(*[slow] * count), "b": ScriptedTransport(*[good] * count)})
+        tasks = []
+        for _ in range(count):
+            tasks.append(asyncio.ensure_future(_run(scene)))
+            await asyncio.sleep(0.005)
+        assert all(is_ok for is_ok, _ in await asyncio.gather(*tasks))
 
     run_virtual(work())
 

@@ -6,10 +6,10 @@ from random import Random
 import pytest
 
 from gateway.walk import Walk
-from policies.breaker import BreakerVerdict
+from policies.breaker import BreakerVerdict, Repute
 from policies.hedging import HedgeRules
 from policies.outcome import Outcome
-from policies.retry import START_TOKENS, Retry, RetryRules
+from policies.retry import START_TOKENS, START_UNTRIED, Retry, RetryRules
 from providers.base import Cause, ErrorKind, ProviderError
 from tests.fakes.virtual_time import run_virtual
 from tests.gateway.scripted import Answer, ScriptedTransport, Stage, deployment
@@ -28,10 +28,12 @@ def failing(kind=ErrorKind.BROKEN, *, open_s=0.0, retry_after=None):
 
 
 class Bench:
-    """A walk behind candidate A. `blocked` are the seconds for which somebody may not be called."""
+    """A walk behind candidate A. `blocked` are the seconds for which somebody may not be called; `reputes` that are not
+    given are bad.
+    """
 
     def __init__(self, *candidates, max_attempts=4, detour=None):
-        self.blocked = {}
+        self.blocked, self.reputes = {}, {}
         self.retry = Retry(RetryRules(max_attempts))
         self.outcome = Outcome(None, "tester", 0.0, None)
         self.walk = Walk(
@@ -41,6 +43,7 @@ class Bench:
             self.outcome,
             Random(1),
             ready_in=lambda candidate: self.blocked.get(candidate, 0.0),
+            repute=lambda candidate: self.reputes.get(candidate, Repute.BAD),
             detour=detour,
         )
 
@@ -171,6 +174,66 @@ def test_a_free_turn_that_becomes_a_repeat_is_paid_for():
     assert bench.tokens == START_TOKENS - 2
 
 
+def left(bench):
+    return bench.retry.budget.tokens - START_TOKENS, bench.retry.budget.untried - START_UNTRIED
+
+
+def test_whoever_answers_well_is_asked_for_nothing():
+    bench = Bench(B, C)
+    bench.reputes = {B: Repute.GOOD, C: Repute.GOOD}
+    bench.retry.budget.tokens = bench.retry.budget.untried = 0
+    assert bench.after(A, BROKEN).deployment is B
+    assert bench.after(B, BROKEN) is None, "once in a request"
+    assert bench.outcome.is_budget_empty
+
+
+def test_a_second_one_who_answers_well_is_one_of_those_not_tried():
+    bench = Bench(B, C)
+    bench.reputes = {B: Repute.GOOD, C: Repute.GOOD}
+    bench.after(A, BROKEN)
+    assert bench.after(B, BROKEN).deployment is C
+    assert left(bench) == (0, -1)
+
+
+def test_whoever_nothing_is_known_of_has_an_allowance_of_its_own_and_then_the_usual_one():
+    bench = Bench(B, C)
+    bench.reputes = {B: Repute.UNKNOWN, C: Repute.UNKNOWN}
+    bench.retry.budget.untried = START_UNTRIED + 0.5
+    bench.after(A, BROKEN)
+    assert left(bench) == (0, -0.5)
+    bench.retry.budget.untried = 0.5
+    assert bench.after(B, BROKEN).deployment is C
+    assert left(bench) == (-1, 0.5 - START_UNTRIED)
+
+
+def test_a_repeat_costs_a_token_whatever_the_repute():
+    bench = Bench()
+    bench.reputes = {A: Repute.GOOD}
+    assert bench.after(A, BROKEN).deployment is A
+    assert left(bench) == (-1, 0)
+
+
+@pytest.mark.parametrize(("repute", "cost"), [(Repute.GOOD, (0, 0)), (Repute.UNKNOWN, (0, -1)), (Repute.BAD, (-1, 0))])
+def test_what_is_paid_fits_whoever_is_called_in_the_end(repute, cost):
+    for before in Repute:
+        bench = Bench(B, C)
+        bench.reputes = {B: before, C: repute}
+        bench.after(A, BROKEN)
+        assert bench.instead(B).deployment is C
+        assert left(bench) == cost
+        bench.walk.give_up()
+        assert left(bench) == (0, 0)
+
+
+def test_what_a_repeat_in_its_place_cannot_pay_is_given_back():
+    bench = Bench(B)
+    bench.reputes = {B: Repute.UNKNOWN}
+    bench.retry.budget.tokens = 0
+    bench.after(A, BROKEN)
+    assert bench.instead(B) is None
+    assert bench.retry.budget.untried == START_UNTRIED
+
+
 def test_what_could_not_be_said_does_not_cost_a_second_token():
     cannot = ProviderError(ErrorKind.CALLER, "no images", cause=Cause.UNSUPPORTED)
     bench = Bench(B)
@@ -257,7 +320,9 @@ def test_a_stale_connection_of_a_deployment_that_is_tripped_meanwhile():
         outcome = await task
         assert outcome.ending == "ok"
         assert [transport.fresh for transport in scene.transports.values()] == [[False], [False, True]]
-        assert scene.runtime.retries["m"].budget.tokens == pytest.approx(START_TOKENS - 1 + 0.2)
+        budget = scene.runtime.retries["m"].budget
+        assert budget.tokens == pytest.approx(START_TOKENS + 0.2)
+        assert budget.untried == pytest.approx(START_UNTRIED - 1 + 0.1)
         assert scene.value("signalbox_stale_retries_total", provider="b") == 1
 
     run_virtual(work())

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from policies.breaker import Breaker, BreakerSettings, BreakerState, BreakerVerdict
+from policies.breaker import Breaker, BreakerSettings, BreakerState, BreakerVerdict, Repute
 
 OK, FAIL, NEUTRAL = BreakerVerdict.OK, BreakerVerdict.FAIL, BreakerVerdict.NEUTRAL
 THROTTLED, OPEN = BreakerVerdict.THROTTLED, BreakerVerdict.OPEN
@@ -303,6 +303,41 @@ def test_a_hint_from_elsewhere_makes_one_failure_enough_while_it_holds() -> None
     bench.breaker.hint(bench.now, 10)
     bench.call(FAIL)
     assert bench.state is BreakerState.OPEN
+
+
+def test_its_repute_is_what_ended_in_the_window() -> None:
+    bench = Bench()
+    assert bench.breaker.repute(bench.now) is Repute.UNKNOWN
+    bench.breaker.admit(bench.now)
+    bench.calls([THROTTLED, NEUTRAL])
+    assert bench.breaker.repute(bench.now) is Repute.UNKNOWN, "under way, or says nothing"
+    bench.call(OK)
+    assert bench.breaker.repute(bench.now) is Repute.GOOD
+    bench.call(FAIL)
+    assert bench.breaker.repute(bench.now) is Repute.BAD
+    bench.calls([OK] * 17)
+    assert bench.breaker.repute(bench.now) is Repute.BAD, "one of 19"
+    bench.call(OK)
+    assert bench.breaker.repute(bench.now) is Repute.GOOD, "one of 20"
+    bench.calls([OK] * 20 + [FAIL])
+    assert bench.breaker.repute(bench.now) is Repute.BAD, "the latest one"
+    bench.now += 40
+    assert bench.breaker.repute(bench.now) is Repute.UNKNOWN
+    bench.call(OK)
+    assert bench.breaker.repute(bench.now) is Repute.GOOD
+    bench.breaker.hint(bench.now, 5)
+    assert bench.breaker.repute(bench.now) is Repute.BAD, "elsewhere it is known to fail"
+
+
+def test_whoever_is_left_alone_or_probed_is_of_bad_repute() -> None:
+    bench = Bench()
+    bench.trip()
+    assert bench.breaker.repute(bench.now) is Repute.BAD
+    bench.probe_later(OK)
+    assert bench.breaker.repute(bench.now) is Repute.BAD
+    bench.call(OK)
+    assert bench.state is CLOSED
+    assert bench.breaker.repute(bench.now) is Repute.UNKNOWN
 
 
 def test_new_settings_hold_from_now_on() -> None:

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from policies.retry import CAP_TOKENS, LONGEST_HINT_S, START_TOKENS, Retries, RetryBudget, RetryRules
+from policies.retry import (
+    CAP_TOKENS,
+    CAP_UNTRIED,
+    LONGEST_HINT_S,
+    START_TOKENS,
+    START_UNTRIED,
+    Retries,
+    RetryBudget,
+    RetryRules,
+)
 
 
 class BudgetMachine(RuleBasedStateMachine):
@@ -46,6 +55,18 @@ class BudgetMachine(RuleBasedStateMachine):
 
 
 TestBudget = BudgetMachine.TestCase
+
+
+def test_the_allowance_for_the_untried_is_a_budget_of_its_own() -> None:
+    budget = RetryBudget()
+    assert sum(budget.take_untried() for _ in range(200)) == START_UNTRIED
+    assert budget.tokens == START_TOKENS
+    budget.give_back_untried()
+    assert budget.take_untried()
+    assert not budget.take_untried()
+    budget.untried = CAP_UNTRIED
+    budget.give_back_untried()
+    assert budget.untried == CAP_UNTRIED
 
 
 @given(

@@ -1,12 +1,13 @@
 """What has to hold when a scenario is over, whatever happened in it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import orjson
 
+from policies.breaker import Repute
 from policies.outcome import Attempt, Outcome
-from policies.retry import CAP_TOKENS
+from policies.retry import CAP_TOKENS, CAP_UNTRIED, UNTRIED_SHARE
 from policies.verdicts import TIMEOUTS, VERDICTS, falls_back, may_repeat
 from providers.base import Cause, ErrorKind, ProviderError
 from tests.simulation.clients import Client
@@ -59,20 +60,31 @@ def _of_the_whole(played: Played) -> Iterator[str]:
 
 
 def _of_budgets(played: Played) -> Iterator[str]:
-    """Extra calls are paid for with tokens: those at the start, and what answers earned."""
+    """Extra calls are paid for with tokens: those at the start, and what answers earned. For somebody of whom nothing
+    is known there are as many again, and for half as much.
+    """
     scenario = played.scenario
+    ratio = scenario.budget_ratio
     for name, budget in played.budgets.items():
         outcomes = [o for own in played.book.outcomes.values() for o in own if _budget_of(o) == name]
-        if not 0 <= budget.tokens <= CAP_TOKENS + scenario.budget_ratio:
-            yield f"the retry budget of {name} has {budget.tokens} tokens"
-        paid = sum(_paid(sent_of(outcome)) for outcome in outcomes)
+        if not (0 <= budget.tokens <= CAP_TOKENS + ratio and 0 <= budget.untried <= CAP_UNTRIED + ratio):
+            yield f"the retry budget of {name} has {budget.tokens} tokens and {budget.untried}"
+        fares = [_fares(sent_of(outcome), played.watch.reputes) for outcome in outcomes]
+        paid, untried, either = (sum(column) for column in zip(*fares, strict=True)) if fares else (0, 0, 0)
         answers = sum(attempt.is_complete for o in outcomes for attempt in o.attempts)
-        earned = scenario.tokens + scenario.budget_ratio * answers
+        earned, earned_untried = scenario.tokens + ratio * answers, scenario.tokens + ratio * UNTRIED_SHARE * answers
         if paid > earned + 1e-6:
             yield f"{paid} extra calls of {name} were made, and {earned:g} tokens were there"
-        least = scenario.tokens + scenario.budget_ratio * sum(outcome.ending == "ok" for outcome in outcomes) - paid
-        if budget.tokens < min(least, CAP_TOKENS - paid) - 1e-6:
+        if paid + untried > earned + earned_untried + 1e-6:
+            yield f"{paid + untried} extra calls of {name} were made, for {earned:g} and {earned_untried:g} tokens"
+        answered = ratio * sum(outcome.ending == "ok" for outcome in outcomes)
+        spent = paid + untried + either
+        least = scenario.tokens + answered - spent
+        if budget.tokens < min(least, CAP_TOKENS - spent) - 1e-6:
             yield f"the retry budget of {name} has {budget.tokens:g} tokens, {least:g} should be left"
+        least = scenario.tokens + answered * UNTRIED_SHARE - untried - either
+        if budget.untried < least - 1e-6:
+            yield f"the retry budget of {name} has {budget.untried:g} for those not tried, {least:g} should be left"
 
 
 def _of_breakers(played: Played) -> Iterator[str]:
@@ -91,12 +103,17 @@ def _budget_of(outcome: Outcome) -> str:
     return outcome.decision.route or outcome.decision.asked
 
 
-def _paid(attempts: list[Attempt]) -> int:
-    """How many of the calls of a request took a token: second ones beside a slow one, repeats, and those after most
-    failures.
+def _fares(attempts: list[Attempt], reputes: Mapping[tuple[str, float], set[Repute]]) -> tuple[int, int, int]:
+    """How many of the calls of a request took a token, how many were those to somebody of whom nothing is known, and
+    how many may have been either, or free.
+
+    Tokens are for second calls beside a slow one, for repeats, and after most failures for those to somebody who failed
+    of late. The first to somebody who answers well is free. Where the repute changed in the very moment of the call it
+    is not known which one counted.
     """
-    paid = 0
+    paid = untried = either = 0
     before: list[int] = []  # the call, or the two at once, that came before
+    may_waive = True
     for index, attempt in enumerate(attempts):
         if attempt.is_hedge:
             paid += 1
@@ -105,9 +122,18 @@ def _paid(attempts: list[Attempt]) -> int:
         is_repeat = any(own.deployment is attempt.deployment for own in attempts[:index])
         if before and not any(_is_free(own, attempts) for own in before):
             last = max((attempts[own] for own in before), key=lambda own: own.ended)
-            paid += is_repeat or _costs_a_token(last)
+            if is_repeat:
+                paid += 1
+            elif _costs_a_token(last):
+                seen = reputes.get((attempt.deployment.id, attempt.started))
+                is_waived = seen == {Repute.GOOD} and may_waive
+                is_untried = seen == {Repute.UNKNOWN} or (seen == {Repute.GOOD} and not may_waive)
+                paid += seen == {Repute.BAD}
+                untried += is_untried
+                either += seen != {Repute.BAD} and not is_untried and not is_waived
+                may_waive = may_waive and not is_waived
         before = [index]
-    return paid
+    return paid, untried, either
 
 
 def sent_of(outcome: Outcome) -> list[Attempt]:

@@ -1,10 +1,12 @@
 """Looks at every call at the moment it reaches a provider: what may be wrong only then is seen here."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from math import inf
 
 from gateway.availability import Guard
-from policies.breaker import BreakerState
+from policies.breaker import BreakerState, Repute
+from routing.decision import Deployment
 from tests.simulation.scenario import Course
 from tests.simulation.upstreams import Ledger, Line
 
@@ -16,14 +18,17 @@ _PROOFS = 2
 
 class Watch:
     """`problems` are in words. A call is a probe if it began after its breaker's last trip, and the breaker is not
-    closed again.
+    closed again. `reputes` are those of the deployments for which calls were asked at that moment, by id and moment.
     """
 
     def __init__(self, guard: Guard, ledger: Ledger, now: Callable[[], float]) -> None:
         self.problems: list[str] = []
         self._guard, self._ledger, self._now = guard, ledger, now
         self._tripped_s: dict[str, float] = {}
+        self.reputes: defaultdict[tuple[str, float], set[Repute]] = defaultdict(set)
+        self._admit = guard.admit
         guard.on_trip.append(self._tripped)
+        guard.admit = self._noted  # type: ignore[method-assign]
 
     def opened(self, line: Line) -> None:
         """A call arrives at its provider."""
@@ -48,6 +53,10 @@ class Watch:
             probes = [own for own in calls if own.opened_s > tripped_s + _TIE_S and _is_out(own)]
             if len(probes) > 1:
                 self.problems.append(f"{len(probes)} probes are out at {name} at the same time")
+
+    def _noted(self, deployment: Deployment) -> int:
+        self.reputes[deployment.id, self._now()].add(self._guard.repute(deployment))
+        return self._admit(deployment)
 
     def _tripped(self, id: str, for_s: float) -> None:
         name = id.partition("/")[0]

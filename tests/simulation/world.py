@@ -66,7 +66,7 @@ class Parts:
     """What a scenario is played with. A planted bug is another part."""
 
     pipeline: type[Pipeline] = Pipeline
-    budget: Callable[[float], RetryBudget] = RetryBudget
+    budget: Callable[[float, float], RetryBudget] = RetryBudget
     guard: Callable[..., Guard] = Guard
     store: type[MemoryStore] = MemoryStore
 
@@ -141,7 +141,7 @@ class Stage:
             BreakerSettings(failures=scenario.breaker_failures, open_s=2.0), clock=loop.time, chance=self._rng.random
         )
         book.guard = guard
-        budgets = {name: parts.budget(scenario.tokens) for name in ("m", "r")}
+        budgets = {name: parts.budget(scenario.tokens, scenario.tokens) for name in ("m", "r")}
         self._world = World(self._rng, LatencyBook(loop.time), AffinityBook(loop.time), availability=guard)
         self._upstreams = {
             deployed.name: Upstream(
