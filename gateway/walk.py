@@ -124,13 +124,13 @@ class Walk:
         self._paid(None)
 
     def beside(self, deployment: Deployment, admit: Callable[[Deployment], int]) -> tuple[Deployment, int] | None:
-        """Who is asked while `deployment` lets wait, with the ticket that `admit` gave: of another provider if there is
-        one. It counts as asked; whoever could not be called keeps its turn.
+        """Who is asked while `deployment` lets wait, with the ticket that `admit` gave. It is of another provider: one
+        that is slow is often slow for all of its models. It counts as asked; who could not be called keeps its turn.
         """
         if self._calls + 2 > self._max_attempts:
             return None
-        for other in sorted(self._queue, key=lambda other: other.provider == deployment.provider):
-            ticket = admit(other)
+        for other in self._queue:
+            ticket = admit(other) if other.provider != deployment.provider else 0
             if ticket:
                 self._queue.remove(other)
                 return other, ticket

@@ -11,8 +11,9 @@ from gateway.runtime import Caller
 from gateway.walk import Walk
 from policies.breaker import Repute
 from policies.hedging import HedgeRules, SlowTimes, Spent
+from policies.outcome import Outcome
 from policies.retry import Retry
-from providers.base import ErrorKind
+from providers.base import Cause, ErrorKind, ProviderError
 from tests.fakes.virtual_time import run_virtual
 from tests.gateway.scripted import IN_NUSD, OUT_NUSD, Answer, ScriptedTransport, Sink, Stage, deployment
 
@@ -134,12 +135,16 @@ def test_never_where_a_second_call_does_harm(body, is_allowed):
     run_virtual(work())
 
 
-def test_another_provider_goes_first():
+def test_it_goes_to_another_provider_or_to_nobody():
     first, same, other = deployment("a"), deployment("a", "n"), deployment("b")
     walk = Walk([same, other], 4, Retry(), None, Random(1), ready_in=lambda _: 0.0, repute=lambda _: Repute.BAD)
     assert walk.beside(first, lambda _: 7) == (other, 7)
-    assert walk.beside(first, lambda _: 8) == (same, 8), "better than nobody"
+    assert walk.beside(first, lambda _: 8) is None
+    error = ProviderError(ErrorKind.MONEY, "no credit", cause=Cause.STATUS)
+    outcome = Outcome(None, "tester", 0.0, None)
+    walk = Walk([same], 4, Retry(), outcome, Random(1), ready_in=lambda _: 0.0, repute=lambda _: Repute.BAD)
     assert walk.beside(first, lambda _: 9) is None
+    assert walk.after(first, error, 0.0, 9.0).deployment is same, "it keeps its turn"
 
 
 FAILS = Answer([ErrorKind.BROKEN.value.encode(), None], status=500, open_s=3)
