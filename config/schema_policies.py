@@ -13,8 +13,14 @@ class TimeoutsConfig(Section):
     connect_s: PositiveSeconds = Field(
         default=5, description="Seconds for TCP and TLS set-up of one upstream connection."
     )
-    ttft_s: PositiveSeconds = Field(default=30, description="Seconds until the first content of an attempt arrives.")
-    idle_s: PositiveSeconds = Field(default=30, description="Seconds of silence between two pieces of a stream.")
+    ttft_s: PositiveSeconds = Field(
+        default=30,
+        description="Seconds until the first content of an attempt arrives. Unless set, 120 for thinking.",
+    )
+    idle_s: PositiveSeconds = Field(
+        default=30,
+        description="Seconds of silence between two pieces of a stream. Unless set, 300 for thinking.",
+    )
     total_s: PositiveSeconds = Field(default=300, description="Seconds for the whole request, all attempts included.")
 
 

@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -36,6 +36,7 @@ from providers import pricing, registry
 from providers.base import ErrorKind, ProviderOptions, Target
 from providers.prefill import prefill_of
 from providers.pricing import Price
+from providers.reasoning import thinks
 from providers.transport import HttpTransport, Transport
 from routing.affinity import AffinityBook
 from routing.choice import World
@@ -197,6 +198,7 @@ class Assembler:
                 prefill=prefill_of(
                     row.kind, upstream_model, row.base_url, stated=model.prefill if model is not None else None
                 ),
+                thinks=thinks(upstream_model) and (capabilities is None or "reasoning" in capabilities),
             ),
             price=self._price(public, provider, upstream_model, row, override),
             weight=own.weight if own is not None else 1.0,
@@ -251,25 +253,27 @@ class Assembler:
 
 
 def _inputs(name: str, provider: ProviderConfig, config: Config) -> Inputs:
-    timeouts = _override(_timeouts(config.policies.timeouts), provider.timeouts)
-    return Inputs(options_of(name, provider), timeouts)
+    return Inputs(options_of(name, provider), _timeouts(config.policies.timeouts, provider.timeouts))
 
 
-def _timeouts(given: TimeoutsConfig) -> Timeouts:
-    return Timeouts(given.connect_s, given.ttft_s, given.idle_s, given.total_s)
+def _timeouts(usual: TimeoutsConfig, *owns: RouteTimeouts | None) -> Timeouts:
+    """The usual limits, replaced by those of a provider and then of a route."""
+    given, stated = usual.model_dump(), set(usual.model_fields_set)
+    for own in owns:
+        if own is not None:
+            changed = own.model_dump(exclude_none=True)
+            given |= changed
+            stated |= changed.keys()
+    return Timeouts(**given).with_thinking(stated)
 
 
-def _override(base: Timeouts, own: RouteTimeouts | None) -> Timeouts:
-    return base if own is None else replace(base, **own.model_dump(exclude_none=True))
-
-
-def _route_timeouts(config: Config, upstreams: Mapping[str, Upstream]) -> dict[tuple[str, str], Timeouts]:
+def _route_timeouts(config: Config, upstreams: Iterable[str]) -> dict[tuple[str, str], Timeouts]:
     """A route's own limits win over a provider's: whoever wrote them knew what the route is for."""
     return {
-        (name, provider): _override(upstream.timeouts, route.timeouts)
+        (name, provider): _timeouts(config.policies.timeouts, config.providers[provider].timeouts, route.timeouts)
         for name, route in config.routes.items()
         if route.timeouts is not None
-        for provider, upstream in upstreams.items()
+        for provider in upstreams
     }
 
 

@@ -17,6 +17,7 @@ from policies.verdicts import TIMEOUTS, VERDICTS, breaker_verdict
 from providers.base import Cause, ErrorKind, ProviderError, Request, StreamDecoder, Usage
 from providers.bounds import asked_tier
 from providers.output_cap import capped
+from providers.reasoning import ASKING, asks_to_think
 from providers.tokens import estimate_prompt
 from providers.transport import Exchange
 from routing.decision import Deployment
@@ -91,6 +92,7 @@ class AttemptRun:
         "_sink",
         "_target",
         "_ticket",
+        "_ttft_s",
         "_upstream",
         "_watchdog",
         "on_commit",
@@ -114,7 +116,12 @@ class AttemptRun:
         if route is not None:
             timeouts = runtime.timeouts_of(route, deployment.provider)
         request = outcome.request
-        first_s = timeouts.ttft_s
+        slower = timeouts.thinking
+        if slower is not None and (
+            deployment.target.thinks or (not ASKING.isdisjoint(request.body) and asks_to_think(request.body))
+        ):
+            timeouts = slower
+        self._ttft_s = first_s = timeouts.ttft_s
         if not request.stream:
             # Such an answer has no first content to wait for: it comes when all of it is generated. While another
             # candidate remains it may take half of what is left, so that there is time for that one.
@@ -317,9 +324,7 @@ class AttemptRun:
         self._ticket = 0
         taken_s = self._clock() - record.started
         # An answer that comes may take longer than there is time, and a caller may have less than is usual.
-        is_own_time = (
-            not self._limits.is_shortened and record.ttft_s is None and taken_s >= self._upstream.timeouts.ttft_s
-        )
+        is_own_time = not self._limits.is_shortened and record.ttft_s is None and taken_s >= self._ttft_s
         self._guard.record(
             record.deployment,
             breaker_verdict(error, is_own_time=is_own_time),

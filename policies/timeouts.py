@@ -5,22 +5,42 @@ fires. Re-arming a timer for each streamed piece would cost more than forwarding
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from math import inf
 from types import TracebackType
 from typing import Self
 
 from providers.base import Cause, ErrorKind, ProviderError
 
+# What a model may take that thinks before it speaks, and between two thoughts.
+_THINKING_TTFT_S, _THINKING_IDLE_S = 120.0, 300.0
+
 
 @dataclass(slots=True, frozen=True)
 class Timeouts:
-    """Seconds. `connect_s` is TCP and TLS set-up, `ttft_s` until first content, `idle_s` between pieces of a stream."""
+    """Seconds. `connect_s` is TCP and TLS set-up, `ttft_s` until first content, `idle_s` between pieces of a stream.
+
+    `thinking` are the limits of models and requests that think before they speak; None where they are the same.
+    """
 
     connect_s: float = 5.0
     ttft_s: float = 30.0
     idle_s: float = 30.0
     total_s: float = 300.0
+    thinking: "Timeouts | None" = None
+
+    def with_thinking(self, stated: Collection[str]) -> "Timeouts":
+        """These, with more time for models that think, but for the limits that are `stated` by whoever runs them.
+
+        What has little time in all keeps half of it for another candidate.
+        """
+        slower: dict[str, float] = {}
+        if "ttft_s" not in stated:
+            slower["ttft_s"] = max(self.ttft_s, min(_THINKING_TTFT_S, self.total_s / 2))
+        if "idle_s" not in stated:
+            slower["idle_s"] = max(self.idle_s, min(_THINKING_IDLE_S, self.total_s))
+        return replace(self, thinking=replace(self, thinking=None, **slower) if slower else None)
 
 
 _MESSAGES = {

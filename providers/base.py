@@ -151,6 +151,7 @@ class Target:
     max_output_tokens: int | None = None
     capabilities: frozenset[str] | None = None  # None: unknown, assume it can
     prefill: Prefill | None = None  # how it is asked to go on with an answer; None: it cannot
+    thinks: bool = False  # before it speaks, so that its first word may take minutes
 
 
 @dataclass(slots=True)
