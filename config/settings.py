@@ -69,6 +69,12 @@ class Settings(BaseSettings):
         min_length=8,
         description="Key of the control plane (`/admin`, `/metrics`); without one `/admin` is closed.",
     )
+    max_series: int = Field(
+        default=5000,
+        ge=2000,
+        le=1_000_000,
+        description="Series on `/metrics` at most; names of models and deployments beyond that are counted as `other`.",
+    )
     metrics_open: bool = Field(
         default=False, description="Whether `/metrics` answers everybody who can reach it, without an admin key."
     )

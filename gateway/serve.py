@@ -64,7 +64,7 @@ async def _serve(process: Process) -> None:
     loop = asyncio.get_running_loop()
     writer = BatchWriter(standard_stream())
     logger = Logger(writer, settings.log_level, text=settings.log_format == "text")
-    recorder = Recorder(Metrics(REGISTRY), logger)
+    recorder = Recorder(Metrics(REGISTRY, settings.max_series), logger)
     writer.on_dropped = recorder.metrics.log_lines_dropped.inc
     recorder.metrics.info.labels(version("signalbox-gateway")).set(1)
     folder = process.source.path.parent if process.source.path is not None else Path()

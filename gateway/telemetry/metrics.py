@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.telemetry.admission_metrics import AdmissionMetrics
 from gateway.telemetry.breaker_metrics import BreakerMetrics
-from gateway.telemetry.ceiling import BoundedCounter, BoundedGauge, BoundedHistogram, Ceiling
+from gateway.telemetry.ceiling import MAX_SERIES, BoundedCounter, BoundedGauge, BoundedHistogram, Ceiling
 from gateway.telemetry.money_metrics import MoneyMetrics
 from gateway.telemetry.routing_metrics import RoutingMetrics
 from gateway.telemetry.tally import CounterTally, HistogramTally
@@ -40,9 +40,9 @@ _OUTPUT = _TOKEN_CLASSES.index("output")
 class Metrics:
     """The series, bound to one registry. `record` is the only writer on the request path."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, max_series: int = MAX_SERIES) -> None:
         self.registry = registry
-        counter, histogram, gauge = _makers(registry)
+        counter, histogram, gauge = _makers(registry, Ceiling(max_series))
         self._requests = counter(
             "signalbox_requests_total",
             "Requests that reached routing, by how they ended.",
@@ -287,10 +287,8 @@ class _AttemptSeries:
 
 
 def _makers(
-    registry: CollectorRegistry,
+    registry: CollectorRegistry, ceiling: Ceiling
 ) -> tuple[Callable[..., Counter], Callable[..., Histogram], Callable[..., Gauge]]:
-    ceiling = Ceiling()
-
     def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         made = BoundedCounter(name, text, labels, registry=registry)
         made.ceiling = ceiling

@@ -208,6 +208,7 @@ class Gateway:
             "SIGNALBOX_ADMIN_KEY": ADMIN_KEY,
             "SIGNALBOX_STATE_DIR": str(self.folder / "state"),
             "SIGNALBOX_DRAIN_S": "3",
+            "SIGNALBOX_MAX_SERIES": "200000",  # many tests share a gateway, each with names of its own
             "SIGNALBOX_LAME_DUCK_S": "0",
         }
         if self._has_config:

@@ -46,6 +46,7 @@ def test_nothing_stays_held_or_is_forgotten(upstream: FakeUpstream, store: str) 
         with Gateway(config(upstream), env=env, workers=2) as gateway:
             provider = Provider(upstream)
             client = Client(gateway.port, secret("payer"), provider)
+            assert asyncio.run(client.ask("plain")).status == 200
             asyncio.run(leave_any_time(client, 7))
             wait_no_holds(gateway)
             now = balance(gateway, "all")

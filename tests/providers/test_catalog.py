@@ -61,7 +61,7 @@ def test_kinds_are_listed_without_importing_dialects() -> None:
         "print(sorted(m for m in sys.modules if m.startswith('providers.')))"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "['providers.base', 'providers.catalog', 'providers.registry']"
+    assert found.stdout.strip() == "['providers.base', 'providers.catalog', 'providers.prefill', 'providers.registry']"
 
 
 def test_environment_keys_and_addresses() -> None:
