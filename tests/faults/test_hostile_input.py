@@ -59,7 +59,7 @@ def test_row_23_header_bomb_huge_body(gateway, upstream, name):
     still_fine(gateway)
     before = gateway.memory_bytes()
     refused = gateway.metric("signalbox_refusals_total")
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(2) as pool:  # bodies of up to 10 MiB each are let in before they are too large
         answers = list(pool.map(lambda _: flood(gateway, head, piece, pieces), range(8)))
     # A client that goes on sending may lose the answer to the reset of its own bytes; not all of them do.
     told = [answer for answer in answers if answer]
