@@ -62,6 +62,9 @@ class Exchange(RequestResponseCycle):
         self._write_body(data, more_body=True)
         return self.flow.drain() if self.flow.write_paused and not self.disconnected else None
 
+    def unread(self) -> Awaitable[None] | None:
+        return self.flow.drain() if self.flow.write_paused and not self.disconnected else None
+
     def end(self, data: bytes = b"") -> None:
         self._write_body(data, more_body=False)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable
 
 from gateway.admission import Gate, ShedReason
 from gateway.auth import ANONYMOUS, authenticate, refuse_admin_key
@@ -16,6 +17,7 @@ from providers.base import ErrorKind, Operation, ProviderError
 
 _BODY_S = 60.0  # for a body to arrive
 _BODY_STALL_S = 10.0  # for the next byte of it
+_LARGE_BYTES = 1024 * 1024  # of a whole answer: such a one keeps its place until the network has taken it
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:/+=-]{1,128}")
 
 
@@ -47,7 +49,9 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
             raw = _unpack(raw, headers, limit)
         request = parse_request(operation, raw, request_id, caller.default_model)
         outcome = await pipeline.run(request, caller, responder, started, timeout_s, headers)
-        responder.finish(outcome)
+        unread = responder.finish(outcome)
+        if unread is not None:
+            await unread
     except refusals.RefusedError as error:
         service.recorder.refused(operation, request_id, error)
         await send_refusal(send, error, request_id)
@@ -56,8 +60,7 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
     except asyncio.CancelledError:
         # The server ends the task of a request whose connection is lost: nobody is left to answer. Where somebody is,
         # the time to finish before the process ends is over.
-        if channel.is_open:
-            responder.give_up(refusals.shutting_down(), request_id)
+        responder.cut_short(request_id)
     except Exception as error:  # a fault of ours must not leave the client without an answer
         service.recorder.crashed(operation, request_id, error)
         responder.give_up(refusals.internal(request_id), request_id)
@@ -166,11 +169,14 @@ class _Responder:
             self._is_over = True
             self._channel.end()
 
-    def finish(self, outcome: Outcome) -> None:
-        """Send what the pipeline did not stream: the reply, the refusal, or the end of the body."""
+    def finish(self, outcome: Outcome) -> Awaitable[None] | None:
+        """Send what the pipeline did not stream: the reply, the refusal, or the end of the body.
+
+        Returns something to wait for where a large answer is not read yet: until then it is in our memory.
+        """
         if self._outcome is not None:
             self.end()
-            return
+            return None
         refusal, now = outcome.refusal, self._service.clock()
         if refusal is not None:
             status, body = refusal.status, answers.refusal_body(refusal)
@@ -182,6 +188,12 @@ class _Responder:
             raise RuntimeError("the pipeline ended without a reply or a refusal")
         self._is_over = True
         self._channel.answer(status, head, body)
+        return self._channel.unread() if len(body) > _LARGE_BYTES else None
+
+    def cut_short(self, request_id: str) -> None:
+        """The process ends, or the client has left."""
+        if self._channel.is_open:
+            self.give_up(refusals.shutting_down(), request_id)
 
     def give_up(self, error: refusals.RefusedError, request_id: str) -> None:
         """End what cannot be finished: as an answer of its own, or as the last event of the stream that began."""

@@ -31,6 +31,10 @@ class Channel(Protocol):
         """Send one whole answer."""
         ...
 
+    def unread(self) -> Awaitable[None] | None:
+        """Something to wait for while more than a little of what was sent is still here; None where it is not."""
+        ...
+
     def begin(self, status: int, head: bytes) -> None:
         """Start a streamed answer; the head goes out with the first piece."""
         ...

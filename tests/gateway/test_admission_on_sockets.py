@@ -9,6 +9,7 @@ from gateway.admission import OverloadLimits, ShedReason
 from tests.gateway.listening import CHAT, STREAMED, Listening, post, statuses, until
 from tests.gateway.scripted import Answer, ScriptedTransport
 
+LARGE = 8_000_000
 GOOD = Answer([b"7,3,{}", None])
 
 
@@ -107,6 +108,25 @@ def test_a_stream_counts_until_its_last_byte():
         client.writer.close()
 
     serve(work, Answer(stream()), GOOD, max_in_flight=1, queue_max=0)
+
+
+@pytest.mark.parametrize("ending", ["read", "left"])
+def test_a_large_answer_counts_until_it_is_read(ending):
+    async def work(gateway):
+        client = await gateway.connect(receive_buffer=8192)
+        client.writer.write(post(CHAT))
+        await until(lambda: gateway.stage.value("signalbox_requests_total", outcome="ok") == 1)
+        assert gateway.service.gate.in_flight == 1
+        assert statuses(await gateway.talk(post(CHAT))) == [429]
+        if ending == "left":
+            client.writer.transport.abort()
+        else:
+            assert len(await client.read_all()) > LARGE
+        await until(lambda: gateway.service.gate.in_flight == 0)
+        assert statuses(await gateway.talk(post(CHAT))) == [200]
+        client.writer.close()
+
+    serve(work, Answer([b"7,3," + b"x" * LARGE, None]), GOOD, max_in_flight=1, queue_max=0)
 
 
 @pytest.mark.parametrize("path", [b"/healthz", b"/readyz", b"/metrics", b"/v1/models"])
