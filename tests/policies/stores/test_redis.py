@@ -90,7 +90,8 @@ def test_a_wrong_clock_here_costs_one_round_trip_and_nothing_else(redis_server, 
 
 @both_loops
 async def test_leases_end_by_the_clock_of_redis(redis_server):
-    store, other = (_store(redis_server.url, namespace=f"leases{id(asyncio.current_task())}") for _ in range(2))
+    namespace = uuid.uuid4().hex
+    store, other = (_store(redis_server.url, namespace=namespace) for _ in range(2))
     day = budget(1000)
     await store.hold("sent", _lines(day, amount=600), 0.05, is_dispatched=True)
     await store.hold("unsent", _lines(day, amount=300), 0.05)
