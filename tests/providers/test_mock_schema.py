@@ -24,7 +24,7 @@ def bounded(draw: st.DrawFn, kind: str) -> dict:
     if lower:
         schema[lower] = low
     if upper:
-        schema[upper] = low + draw(st.integers(3, 60))
+        schema[upper] = low + draw(st.integers(4, 60))  # between open bounds, room for a multiple of 3
     if draw(st.booleans()):
         schema["multipleOf"] = draw(st.sampled_from([1, 2, 3]) if kind == "integer" else st.just(1))
     return schema
