@@ -18,6 +18,7 @@ from types import FrameType
 from rich.console import Console
 
 from benchmarks import report, tls
+from benchmarks.network import leave_pacing_behind
 from benchmarks.processes import allow_many_files
 from benchmarks.scenarios import CROWD, SCENARIOS, Scenario
 from benchmarks.sitting import Pace, Series, Sitting, Start, Upstream, sitting, upstream
@@ -34,10 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when every answer was right, 1 when the gateway or the yardstick failed."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
+    complaint = leave_pacing_behind()
     pace = _pace(options)
     if options.other is not None:
         STARTERS["other"] = partial(start_other_checkout, options.other)
     console = Console(width=None if sys.stdout.isatty() else 140)
+    if complaint is not None:
+        console.print(complaint, markup=False)
     bench = Bench(console, pace, options.scenario, options.subjects, options.crowd)
     with tempfile.TemporaryDirectory(prefix="signalbox-bench-") as folder:
         for transport in options.transport:

@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.network import congestion_control
 from benchmarks.scenarios import Scenario
 from benchmarks.sitting import Pace, Series, Start
 from benchmarks.subjects import Subject, peer_versions
@@ -58,6 +59,7 @@ def machine(load_before: float) -> dict[str, Any]:
         "processor": _processor(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "kernel": platform.release().split("-")[0],
+        "tcp": congestion_control(),
         "python": platform.python_version(),
         "openssl_of_upstream": ssl.OPENSSL_VERSION,
         "packages": {name: _version(name) for name in _PACKAGES},

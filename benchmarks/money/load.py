@@ -22,6 +22,7 @@ from rich.console import Console
 
 from benchmarks import report
 from benchmarks.money.desk import STORES, desk_us
+from benchmarks.network import leave_pacing_behind
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.sitting import Pace, Series, Start, sitting, upstream
 from benchmarks.subjects import MONEY, ROOT, Subject, subjects
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when every answer was right, else 1."""
     options = _parser().parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 140)
+    if (complaint := leave_pacing_behind()) is not None:
+        console.print(complaint, markup=False)
     load_before = os.getloadavg()[0]
     pace = Pace(options.rounds, options.seconds, min(1.0, options.seconds))
     scenario = next(one for one in SCENARIOS if one.name == "plain")
