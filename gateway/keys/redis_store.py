@@ -46,8 +46,11 @@ class RedisStore:
         self._hash = f"{{signalbox:{namespace}}}:keys"
         self._version = f"{{signalbox:{namespace}}}:keys:version"
         # By itself the client repeats what fails, ten times: https://redis.io/docs/latest/develop/clients/redis-py/
+        # With a `socket_timeout` it sends inside `asyncio.wait_for`, which up to Python 3.11 loses a cancellation that
+        # comes when the bytes are just gone (https://github.com/python/cpython/issues/86296): whoever polled went on
+        # for ever. The time of a whole request is bounded in `_run`.
         self._redis: Any = Redis.from_url(
-            url, retry=Retry(NoBackoff(), 0), socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+            url, retry=Retry(NoBackoff(), 0), socket_timeout=None, socket_connect_timeout=_TIMEOUT_S
         )
         self._seen: int | None = None
         self._newest = 0

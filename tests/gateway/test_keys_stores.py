@@ -252,6 +252,26 @@ def test_a_redis_that_lost_its_memory_gets_the_keys_back():
         run(place, work)
 
 
+def test_a_poll_that_is_cancelled_at_any_moment_ends(shared):
+    """At every step of the event loop: one that lost its cancellation would hold up the end of the process."""
+
+    async def work():
+        store = shared.open()
+        await store.put(record(), None)
+        for steps in range(200):
+            polling = asyncio.create_task(store.load())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if polling.done():
+                break
+            polling.cancel()
+            await asyncio.wait([polling])
+            assert polling.cancelled(), f"cancelled after {steps} steps"
+        assert steps > 1
+
+    run(shared, work)
+
+
 def test_while_redis_is_gone_what_is_known_stays_and_is_called_stale():
     async def work():
         clock = [100.0]
