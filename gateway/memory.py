@@ -91,6 +91,8 @@ class PressureWatch:
         self._metrics = metrics
         self._pressure = pressure
         self._container_bytes = container_bytes
+        gate.uploads.container_bytes = container_bytes
+        gate.uploads.use(gate.limits.max_in_flight, gate.limits.memory_bytes)
         self._resident_bytes = resident_bytes if resident_bytes is not None else resident
         self._lag = LagWatch()
 

@@ -48,7 +48,7 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
         if b"content-encoding" in headers:
             raw = _unpack(raw, headers, limit)
         request = parse_request(operation, raw, request_id, caller.default_model)
-        outcome = await pipeline.run(request, caller, responder, started, timeout_s, headers)
+        outcome = await pipeline.answer(request, caller, responder, started, timeout_s, headers)
         unread = responder.finish(outcome)
         if unread is not None:
             await unread
@@ -115,6 +115,8 @@ async def _enter_slowly(
 async def _read_slowly(receive: Receive, headers: dict[bytes, bytes], limit: int, gate: Gate, upload: Upload) -> bytes:
     loop = asyncio.get_running_loop()
     last_s = loop.time() + _BODY_S
+    if b"content-length" not in headers:
+        receive = upload.in_turn(receive)
     try:
         async with asyncio.timeout_at(min(last_s, loop.time() + _BODY_STALL_S)) as clock:
 
@@ -125,6 +127,8 @@ async def _read_slowly(receive: Receive, headers: dict[bytes, bytes], limit: int
 
             return await http.read_body(receive, headers, limit, note)
     except TimeoutError:
+        if upload.is_waiting:
+            raise gate.refused(ShedReason.BODIES) from None
         is_late = loop.time() >= last_s
         raise refusals.too_slow("body" if is_late else "next byte", _BODY_S if is_late else _BODY_STALL_S) from None
 

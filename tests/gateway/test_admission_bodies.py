@@ -92,6 +92,58 @@ def test_a_body_that_is_too_much_with_the_others_is_refused():
     serve(work, GOOD)
 
 
+def chunk(data):
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def untold(size=20):
+    """Headers of a body that does not say how long it is, and the first `size` bytes of it."""
+    return post(chunk(CHAT[:size]), b"transfer-encoding: chunked", length=False)
+
+
+def test_bodies_of_unknown_length_come_one_after_the_other(monkeypatch):
+    """Beyond a few bytes of them; and whoever says how much is coming is not held up."""
+    monkeypatch.setattr("gateway.uploads._UNTOLD_BYTES", 30)
+
+    async def work(gateway):
+        clients = [await gateway.connect() for _ in range(3)]
+        for client in clients:
+            client.writer.write(untold())
+        await until(lambda: gateway.service.in_flight == 3)
+        assert uploads_of(gateway).total_bytes <= 40
+        for client in clients:
+            client.writer.write(chunk(CHAT[20:]) + b"0\r\n\r\n")
+        for client in clients:
+            assert statuses(await client.read_all()) == [200]
+            client.writer.close()
+        assert uploads_of(gateway).total_bytes == 0
+
+    serve(work, *[GOOD] * 3)
+
+
+def test_who_waits_too_long_for_its_turn_is_told_to_come_again(monkeypatch):
+    monkeypatch.setattr("gateway.uploads._UNTOLD_BYTES", 10)
+    monkeypatch.setattr("gateway.api.exchange._BODY_STALL_S", 0.5)
+
+    async def work(gateway):
+        first = await gateway.connect()
+        first.writer.write(untold())
+        await until(lambda: uploads_of(gateway).total_bytes == 20)
+        second = await gateway.connect()
+        second.writer.write(untold())
+        while not gateway.stage.value("signalbox_shed_total", reason="bodies"):
+            first.writer.write(b"1\r\n \r\n")  # slow, but never still
+            await turns(0.05)
+        assert statuses(await second.read_all()) == [429]
+        client = await half_sent(gateway)
+        client.writer.write(CHAT[20:])
+        assert statuses(await client.read_all()) == [200]
+        for other in (first, second, client):
+            other.writer.transport.abort()
+
+    serve(work, GOOD)
+
+
 @pytest.mark.parametrize("why", [ShedReason.LAG, ShedReason.QUEUE_FULL])
 def test_who_would_be_refused_anyhow_need_not_send_its_body(why):
     async def work(gateway):
@@ -150,6 +202,11 @@ def test_the_bounds_follow_the_limits():
     assert (uploads.max_bodies, uploads.max_bytes) == (1000, 512 * MIB)
     uploads.use(8, 400 * MIB)
     assert (uploads.max_bodies, uploads.max_bytes) == (16, 100 * MIB)
+    uploads.container_bytes = 200 * MIB
+    uploads.use(8, 400 * MIB)
+    assert uploads.max_bytes == 100 * MIB
+    uploads.use(8, None)
+    assert uploads.max_bytes == 50 * MIB
 
 
 def test_the_announcement_says_what_asking_would():
