@@ -9,12 +9,8 @@ from config.schema import Config
 # Path of the section, and whether the file makes use of it.
 _SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = (
     (
-        ("policies", "cache"),
-        lambda config: (
-            config.policies.cache.exact.enabled
-            or config.policies.cache.semantic.enabled
-            or config.policies.cache.serve_stale_on_error
-        ),
+        ("policies", "cache", "semantic"),
+        lambda config: config.policies.cache.semantic.enabled,
     ),
 )
 

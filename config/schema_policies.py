@@ -88,6 +88,8 @@ class ExactCacheConfig(Section):
 
     enabled: bool = Field(default=False, description="Whether repeated requests are answered from the cache.")
     ttl_s: Annotated[float, Field(gt=0)] = Field(default=3600, description="Seconds an answer stays valid.")
+    max_mb: PositiveInt = Field(default=64, description="Megabytes of answers that a worker keeps.")
+    max_entry_kb: PositiveInt = Field(default=1024, description="Kilobytes of one answer; larger ones are not kept.")
 
 
 class SemanticCacheConfig(Section):
@@ -111,6 +113,13 @@ class CacheConfig(Section):
     )
     serve_stale_on_error: bool = Field(
         default=False, description="Whether an expired answer is served when every deployment fails."
+    )
+    stale_s: Annotated[float, Field(gt=0)] = Field(
+        default=86400, description="Seconds for which an expired answer may still be served then."
+    )
+    share: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Groups of keys, by name, that get each other's answers; every other key gets its own alone.",
     )
 
 

@@ -19,6 +19,7 @@ from config.schema_policies import TimeoutsConfig
 from config.settings import Settings
 from gateway.admission import OverloadLimits
 from gateway.availability import Guard
+from gateway.caching.keeper import CacheKeeper, cache_rules
 from gateway.exposure import open_to_the_world, shared_admin_key
 from gateway.feedback.keeper import FeedbackKeeper
 from gateway.keys.ring import KeyRing, ring_of
@@ -86,6 +87,7 @@ class Assembler:
         self.world.availability = self.guard = Guard(clock=clock, chance=rng.random)
         self.router_files = RouterFiles(folder)
         self.feedback = FeedbackKeeper(folder, clock)
+        self.cache = CacheKeeper(lambda: now().timestamp())
         self._upstreams: dict[str, tuple[Inputs, Upstream]] = {}
         self._started = int(now().timestamp())
         self.retired: list[Transport] = []  # what the Runtime before used and this one does not
@@ -142,6 +144,8 @@ class Assembler:
             continues=_continues(config),
             feedback=self.feedback.book(config.feedback),
             guard=self.guard,
+            cache=(cache := cache_rules(config)),
+            last_resort=self.cache.last_resort(cache),
             notices=(
                 *(f"provider '{name}' is off: {reason}" for name, reason in sorted(loaded.disabled_providers.items())),
                 *self.router_files.problems(),

@@ -4,10 +4,9 @@ It knows nothing of HTTP: an endpoint gives it a Sink for streamed bytes, and co
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Literal
 
 from gateway.asking import NO_HEADERS, NobodyNowError, ask_of, decide, detour, remember, retry_after_s
 from gateway.attempt_run import InterruptedStreamError, Limits, Sink
@@ -21,7 +20,7 @@ from gateway.money.tab import Tab
 from gateway.runtime import Caller, Runtime
 from gateway.telemetry.recorder import Recorder
 from gateway.wire import answers
-from policies.outcome import Outcome
+from policies.outcome import CacheUse, Outcome
 from policies.verdicts import VERDICTS
 from providers.base import ProviderError, Request
 from routing.ask import Ask
@@ -54,6 +53,7 @@ class Pipeline:
         self._loop = loop
         self._clock = clock
         self._engine = AttemptEngine(runtime, loop, clock)
+        self.answer: Callable[..., Awaitable[Outcome]] = self.run  # what endpoints call; the cache puts itself in front
 
     async def run(
         self,
@@ -63,12 +63,15 @@ class Pipeline:
         started: float,
         timeout_s: float | None = None,
         headers: Mapping[bytes, bytes] = NO_HEADERS,
+        cache_key: bytes | None = None,
     ) -> Outcome:
         """Answer `request`. `started` is when its head arrived (`clock` seconds); `timeout_s` can only shorten the
-        configured limit. Of `headers` (lower-case names) only those are read that routing is told by.
+        configured limit. Of `headers` (lower-case names) only those are read that routing is told by. `cache_key` is
+        where the answer may be kept.
 
         The Outcome carries a reply or a refusal; a stream went to `sink` meanwhile. Raises RefusedError where the
-        request never reached routing, CancelledError when the client left (recorded all the same).
+        request never reached routing, CancelledError when the client left (recorded all the same) before the answer was
+        complete.
         """
         runtime, desk = self.runtime, self._desk
         ask = ask_of(request, caller, headers, self._wall_clock())
@@ -76,7 +79,9 @@ class Pipeline:
         try:
             decision = decide(runtime, request, ask, payer)
         except NobodyNowError as nobody:
-            return self._without_calls(Outcome(request, caller.name, started, nobody.decision), ask, caller, nobody)
+            outcome = Outcome(request, caller.name, started, nobody.decision)
+            outcome.cache_key = cache_key
+            return self._without_calls(outcome, ask, caller, nobody)
         tab, lines = None, b""
         limits = self._limits(decision, started, timeout_s)
         is_limited = caller.scopes or runtime.scopes.has_more
@@ -84,6 +89,7 @@ class Pipeline:
             until = limits.total_at
             tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, headers, until)
         outcome = Outcome(request, caller.name, started, decision, head_lines=lines)
+        outcome.cache, outcome.cache_key = CacheUse.BYPASS if cache_key is None else CacheUse.MISS, cache_key
         limits.tab = tab
         limits.require_parameters = ask.preferences.require_parameters
         if runtime.detours and decision.route is not None:
@@ -101,8 +107,7 @@ class Pipeline:
             outcome.ending = "interrupted"
             await _last_words(sink, answers.error_frame(interrupted.error))
         except asyncio.CancelledError as cancelled:
-            outcome.ending = _cancelled_ending(outcome, cancelled)
-            raise
+            _stop_early(outcome, cancelled)
         except Exception:
             outcome.ending = "internal_error"
             raise
@@ -119,10 +124,8 @@ class Pipeline:
 
     def _has_kept(self, outcome: Outcome) -> bool:
         """Whether an answer of before is the reply now."""
-        request = outcome.request
-        if not request.stream:
-            outcome.reply = self.runtime.last_resort.find(request, outcome.caller)
-            outcome.is_stale = outcome.reply is not None
+        if not outcome.request.stream and self.runtime.last_resort.answer(outcome):
+            outcome.cache = CacheUse.STALE
         return outcome.is_stale
 
     def _fail(self, outcome: Outcome, error: ProviderError) -> None:
@@ -182,9 +185,11 @@ async def _last_words(sink: Sink, frame: bytes) -> None:
                 await waiting
 
 
-def _cancelled_ending(outcome: Outcome, cancelled: asyncio.CancelledError) -> Literal["ok", "client_gone", "shutdown"]:
-    """A client that closes its connection right after the last byte has got its answer."""
+def _stop_early(outcome: Outcome, cancelled: asyncio.CancelledError) -> None:
+    """Goes on where all of the answer is here, which is recorded as given: whoever still listens gets it. A client that
+    closes its connection right after the last byte has got its answer. Raises `cancelled` everywhere else.
+    """
     answered_by = outcome.answered_by
-    if answered_by is not None and answered_by.is_complete:
-        return "ok"
-    return "shutdown" if SHUTDOWN in cancelled.args else "client_gone"
+    if answered_by is None or not answered_by.is_complete:
+        outcome.ending = "shutdown" if SHUTDOWN in cancelled.args else "client_gone"
+        raise cancelled

@@ -9,6 +9,7 @@ from gateway.admission import OverloadLimits
 from gateway.availability import Guard
 from gateway.feedback.book import FeedbackBook
 from gateway.keys.ring import KeyRing
+from policies.cache.rules import CacheRules
 from policies.hedging import HedgeRules, Hedges
 from policies.last_resort import LastResort, NoLastResort
 from policies.retry import Retries
@@ -81,7 +82,7 @@ class Runtime:
     `hedge` is None where no request gets a second call. `detours` are the models of a route for one kind of error.
     `continues` is None where no broken stream is continued. `feedback` is None where none is kept.
     `guard` says what may be called now; it outlives the snapshot. `last_resort` is asked when everybody failed.
-    `scopes` are the budgets and limits of everything.
+    `scopes` are the budgets and limits of everything. `cache` is None where no answers are kept.
     """
 
     version: str
@@ -103,6 +104,7 @@ class Runtime:
     ring: KeyRing = field(default_factory=KeyRing)
     overload: OverloadLimits = field(default_factory=OverloadLimits)
     scopes: ScopeBook = field(default_factory=lambda: ScopeBook(Config()))
+    cache: CacheRules | None = None
 
     def detour_models(self, route: str) -> list[str]:
         """The models that a request for a route may be sent to because of its error."""

@@ -94,6 +94,7 @@ async def _serve(process: Process) -> None:
         desk=desk,
         books=books,
         keys=keys,
+        cache=assembler.cache,
     )
     for problem in assembler.router_files.problems():
         recorder.logger.warning("router file not in use", problem=problem)

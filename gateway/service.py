@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from config.settings import Settings
 from gateway.admission import Gate
+from gateway.caching.keeper import CacheKeeper
 from gateway.keys.directory import KeyDirectory
 from gateway.memory import Pressure
 from gateway.mirror import Mirrors
@@ -45,6 +46,7 @@ class Service:
     desk: Desk | None = None
     books: Books | None = None
     keys: KeyDirectory = field(default_factory=KeyDirectory)
+    cache: CacheKeeper = field(default_factory=CacheKeeper)
     gate: Gate = field(init=False)
     pressure: Pressure = field(default_factory=Pressure)
 
@@ -52,6 +54,7 @@ class Service:
         self.keys.tell = self.use_keys
         self.recorder.metrics.key_store_up.set(1 if self.keys.status.error is None else 0)
         self.gate = Gate(self.loop, self.recorder.metrics.admission, self.runtime.overload)
+        self._put_cache_before(self.pipeline)
 
     @property
     def runtime(self) -> Runtime:
@@ -68,7 +71,10 @@ class Service:
         self._swap(self.keys.on(self.runtime))
 
     def _swap(self, runtime: Runtime) -> None:
-        self.pipeline = Pipeline(
-            runtime, self.recorder, self.loop, self.clock, self.wall_clock, self.mirrors, self.desk
-        )
+        pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock, self.wall_clock, self.mirrors, self.desk)
+        self._put_cache_before(pipeline)
+        self.pipeline = pipeline
         self.gate.use(runtime.overload)
+
+    def _put_cache_before(self, pipeline: Pipeline) -> None:
+        self.cache.stand_before(pipeline, self.recorder, self.loop, self.clock, self.pressure)

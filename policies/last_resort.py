@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from providers.base import Reply, Request
+from policies.outcome import Outcome
 
 
 class LastResort(Protocol):
@@ -10,8 +10,9 @@ class LastResort(Protocol):
     failed, and where none may be called because of its breaker or a pause.
     """
 
-    def find(self, request: Request, caller: str) -> Reply | None:
-        """An answer that was right once, of this caller's own; None where there is none, or it may not be used.
+    def answer(self, outcome: Outcome) -> bool:
+        """Make the reply one that was right once, of this caller's own; False where there is none, or it may not be
+        used.
 
         Neither waits nor raises: a failure must not take longer for it.
         """
@@ -21,6 +22,6 @@ class LastResort(Protocol):
 class NoLastResort:
     """Nothing is kept."""
 
-    def find(self, request: Request, caller: str) -> Reply | None:  # noqa: ARG002
-        """None."""
-        return None
+    def answer(self, outcome: Outcome) -> bool:  # noqa: ARG002
+        """False."""
+        return False

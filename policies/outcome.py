@@ -1,6 +1,7 @@
 """The facts of one request: each upstream attempt, our own refusals, and everything known at the end."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal
 
 from providers.base import Cause, ErrorKind, Reply, Request, Usage
@@ -12,6 +13,16 @@ Ending = Literal["ok", "caller_error", "upstream_error", "interrupted", "client_
 
 # What became of a stream that broke and was to be continued. `unfit`: this answer or request cannot be.
 Continuation = Literal["ok", "failed", "unfit", "no_candidate", "no_budget", "abandoned"]
+
+
+class CacheUse(StrEnum):
+    """What kept answers had to do with a request; a closed set."""
+
+    BYPASS = "bypass"  # nothing: there is no cache, or nothing of this request may be kept
+    MISS = "miss"  # none was kept, or the caller wanted none
+    HIT = "hit"
+    SHARED = "shared"  # the answer that was under way for the same request of somebody before
+    STALE = "stale"  # kept for longer than it is good, because every candidate failed
 
 
 @dataclass(slots=True)
@@ -65,16 +76,22 @@ class Outcome:
     upstream_s: float = 0.0  # time in which an upstream call was running
     ended: float = 0.0
     stale_retries: int = 0
-    is_stale: bool = False  # the reply is one of before, because every candidate failed
     paused_s: float = 0.0  # time in which a repeated call was waited with
     is_budget_empty: bool = False  # one more call would have been made, had there been a token for it
     continuation: Continuation | None = None  # None: the stream did not break, or ends with an error anyway
     joined: Attempt | None = None  # the call that broke, where `answered_by` went on with its answer
     explanation: bytes = b""  # of the decision, as header text; only for a caller that wants it
-    head_lines: bytes = b""  # finished header lines about budgets and limits
+    head_lines: bytes = b""  # finished header lines about budgets, limits and kept answers
+    cache: CacheUse = CacheUse.BYPASS
+    cache_key: bytes | None = None  # of what may be kept of it
 
     duration_s: float = 0.0
     overhead_s: float = 0.0  # what the gateway itself added: the total minus `upstream_s` and `paused_s`
+
+    @property
+    def is_stale(self) -> bool:
+        """The reply is one of before, because every candidate failed."""
+        return self.cache is CacheUse.STALE
 
     def close(self, now: float) -> None:
         """Note the end; `now` is a reading of the clock."""

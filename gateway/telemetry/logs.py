@@ -205,6 +205,7 @@ def request_fields(outcome: Outcome, *, quotes: bool = False) -> dict[str, Any]:
         "outcome": outcome.ending,
         "duration_ms": round(outcome.duration_s * 1000, 2),
         "overhead_ms": round(outcome.overhead_s * 1000, 3),
+        "cache": outcome.cache,
     }
     fields["decision"] = outcome.decision.summary
     if outcome.decision.route is not None:

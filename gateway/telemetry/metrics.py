@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway.telemetry.admission_metrics import AdmissionMetrics
 from gateway.telemetry.breaker_metrics import BreakerMetrics
+from gateway.telemetry.cache_metrics import CacheMetrics
 from gateway.telemetry.ceiling import MAX_SERIES, BoundedCounter, BoundedGauge, BoundedHistogram, Ceiling
 from gateway.telemetry.money_metrics import MoneyMetrics
 from gateway.telemetry.routing_metrics import RoutingMetrics
@@ -147,6 +148,7 @@ class Metrics:
         self.breakers = BreakerMetrics(counter, gauge)
         self.admission = AdmissionMetrics(counter, histogram, gauge)
         self.money = MoneyMetrics(counter, gauge)
+        self.cache = CacheMetrics(counter, gauge)
         self._request_series: dict[tuple[str, str, str, bool], _RequestSeries] = {}
         self._attempt_series: dict[tuple[str, bool], _AttemptSeries] = {}
 
@@ -179,6 +181,7 @@ class Metrics:
             attempt_series.flush()
         self.routing.flush()
         self.breakers.flush()
+        self.cache.flush()
 
     def record_refusal(self, endpoint: str, reason: str) -> None:
         """Count a request that ended before routing."""

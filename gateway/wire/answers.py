@@ -4,7 +4,7 @@ from typing import Any
 
 from gateway.wire.http import Headers
 from gateway.wire.retry_after import whole_seconds
-from policies.outcome import Attempt, Outcome, Refusal
+from policies.outcome import Attempt, CacheUse, Outcome, Refusal
 from policies.verdicts import VERDICTS, client_status
 from providers import lenient_json
 from providers.base import ErrorKind, ProviderError, error_object
@@ -13,7 +13,7 @@ from routing.decision import header_text
 JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
 _SHOULD_NOT_RETRY = (b"x-should-retry", b"false")
-# The response cache is not part of this version: every answer comes from a provider. nginx buffers streams unless told.
+# nginx buffers streams unless told.
 _BYPASS = b"x-signalbox-cache: bypass"
 _COMMON_LINES = b"cache-control: no-store\r\n" + _BYPASS + b"\r\n"
 _WHOLE_LINES = b"content-type: application/json\r\n" + _COMMON_LINES
@@ -58,8 +58,8 @@ def answer_head(outcome: Outcome, now: float, length: int | None) -> bytes:
         lines += b"x-signalbox-dropped-params: %b\r\n" % header_text(
             ", ".join(name[:_DROPPED_CHARS] for name in outcome.dropped[:_DROPPED_SHOWN])
         )
-    if outcome.is_stale:
-        lines = lines.replace(_BYPASS, b"x-signalbox-cache: stale")
+    if outcome.cache is not CacheUse.BYPASS:
+        lines = lines.replace(_BYPASS, b"x-signalbox-cache: %b" % outcome.cache.encode(), 1)
     if outcome.explanation:
         lines += b"x-signalbox-explanation: %b\r\n" % outcome.explanation
     if outcome.head_lines:

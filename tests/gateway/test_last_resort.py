@@ -21,9 +21,10 @@ class Kept:
     def __init__(self):
         self.asked = []
 
-    def find(self, request, caller):
-        self.asked.append((request.request_id, caller))
-        return Reply(b'{"kept": true}', None, "stop")
+    def answer(self, outcome):
+        self.asked.append((outcome.request.request_id, outcome.caller))
+        outcome.reply = Reply(b'{"kept": true}', None, "stop")
+        return True
 
 
 def play(answer, *, stream=False):
@@ -65,8 +66,9 @@ def test_nobody_asks_where_it_is_not_needed_or_does_not_fit(answer, stream):
 class Nothing(Kept):
     """Has none for anybody."""
 
-    def find(self, request, caller):
-        super().find(request, caller)
+    def answer(self, outcome):
+        self.asked.append((outcome.request.request_id, outcome.caller))
+        return False
 
 
 def outage(kept, answer, requests, *, stream=False):

@@ -1,0 +1,52 @@
+"""What a caller says about kept answers: RFC 9111 directives in Cache-Control, the same in x-signalbox-cache."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+
+from gateway.wire import refusals
+
+_CACHE_CONTROL, _OURS = b"cache-control", b"x-signalbox-cache"
+_OUR_WORDS = frozenset({"no-store", "no-cache", "only-if-cached"})
+
+
+@dataclass(slots=True, frozen=True)
+class Wish:
+    """Whether a kept answer may be given (`max_age_s` seconds old at most), whether the new one may be kept, and
+    whether somebody may be asked at all.
+    """
+
+    may_use: bool = True
+    may_keep: bool = True
+    may_ask: bool = True
+    max_age_s: float = inf
+
+
+NO_WISH = Wish()
+
+
+def wish_of(headers: Mapping[bytes, bytes]) -> Wish:
+    """Raises RefusedError (400) for a word in our own header that it does not have; of Cache-Control only those are
+    read that concern us.
+    """
+    words: dict[str, str] = {}
+    for name in (_CACHE_CONTROL, _OURS):
+        for part in headers[name].decode("latin-1").lower().split(",") if name in headers else ():
+            word, _, value = part.strip().partition("=")
+            if name == _OURS and word not in _OUR_WORDS and not (word == "max-age" and _is_number(value)):
+                raise refusals.invalid_header(
+                    _OURS.decode(), "may say no-store, no-cache, only-if-cached or max-age=SECONDS."
+                )
+            words[word] = value
+    if "no-store" in words:
+        return Wish(may_use=False, may_keep=False)
+    max_age = words.get("max-age", "")
+    return Wish(
+        may_use="no-cache" not in words,
+        may_ask="only-if-cached" not in words,
+        max_age_s=float(max_age[:10]) if _is_number(max_age) else inf,
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

@@ -1,0 +1,124 @@
+"""One upstream call that several requests wait for: who came first pays, the others get what it brings.
+
+The call has a task of its own, so that it goes on when the client that began it leaves and others are waiting.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+
+from gateway.attempt_run import Sink
+from policies.cache.shelf import Entry
+from policies.outcome import Outcome
+
+# What is kept of a stream for those who come later; beyond it the slowest reader sets the pace.
+_MOST_BYTES = 8 * 1024 * 1024
+
+
+class Flight:
+    """The Sink of the call. `lead` is the sink of the request that began it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lead: Sink) -> None:
+        self._loop = loop
+        self._lead: Sink | None = lead
+        self._news: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._joined: asyncio.Future[None] | None = None
+        self._size = 0
+        self._followers: dict[int, int] = {}  # number -> how many frames it took
+        self._count = 0
+        self.frames: list[bytes] = []
+        self.task: asyncio.Task[Outcome] | None = None
+        self.begun: Outcome | None = None  # of a stream, from its commit point on
+        self.outcome: Outcome | None = None  # when all is over; None for ever where it failed without one
+        self.entry: Entry | None = None  # the answer, where it is one to give again
+        self.is_over = False
+
+    def start(self, outcome: Outcome) -> None:
+        self.begun = outcome
+        if self._lead is not None:
+            self._lead.start(outcome)
+        self._tell()
+
+    def write(self, data: bytes) -> Awaitable[None] | None:
+        self.frames.append(data)
+        self._size += len(data)
+        self._tell()
+        waiting = self._lead.write(data) if self._lead is not None else None
+        if self._size > _MOST_BYTES and self._followers:
+            return self._slowest(waiting)
+        if waiting is None or self._followers:
+            return None  # nobody waits for the first one's client while others could read on
+        return self._alone(waiting)
+
+    def end(self) -> None:
+        if self._lead is not None:
+            self._lead.end()
+
+    def close(self, outcome: Outcome | None, entry: Entry | None) -> None:
+        """The call is over."""
+        self.outcome, self.entry, self.is_over = outcome, entry, True
+        self._tell()
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether somebody who comes now gets everything from the beginning, and soon."""
+        return not self.is_over and self._size <= _MOST_BYTES
+
+    def join(self) -> int:
+        """One more waits. Returns its number."""
+        self._count += 1
+        self._followers[self._count] = 0
+        if self._joined is not None and not self._joined.done():
+            self._joined.set_result(None)
+        return self._count
+
+    def leave(self, number: int) -> bool:
+        """Somebody has what it wanted, or gave up. Whether nobody is left."""
+        del self._followers[number]
+        self._make_room()
+        return not self._followers and self._lead is None
+
+    def leave_lead(self) -> bool:
+        """The request that began it is gone. Whether nobody is left."""
+        self._lead = None
+        return not self._followers
+
+    def take(self, number: int) -> bytes:
+        """What this one has not taken yet."""
+        seen = self._followers[number]
+        self._followers[number] = len(self.frames)
+        self._make_room()
+        return b"".join(self.frames[seen:]) if seen < len(self.frames) else b""
+
+    async def news(self) -> None:
+        """Until more has come, or it is over."""
+        if self._news is None:
+            self._news = self._loop.create_future()
+        await asyncio.shield(self._news)
+
+    def _tell(self) -> None:
+        news, self._news = self._news, None
+        if news is not None and not news.done():
+            news.set_result(None)
+
+    def _make_room(self) -> None:
+        room = self._room
+        if room is not None and not room.done() and all(seen >= len(self.frames) for seen in self._followers.values()):
+            room.set_result(None)
+
+    async def _alone(self, waiting: Awaitable[None]) -> None:
+        """Until the client of the first one has read enough, or somebody else waits as well."""
+        joined = self._joined = self._loop.create_future()
+        reading = asyncio.ensure_future(waiting)
+        try:
+            await asyncio.wait((reading, joined), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._joined = None
+            reading.cancel()
+
+    async def _slowest(self, waiting: Awaitable[None] | None) -> None:
+        if waiting is not None:
+            await waiting
+        if any(seen < len(self.frames) for seen in self._followers.values()):
+            self._room = self._loop.create_future()
+            await self._room

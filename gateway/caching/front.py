@@ -1,0 +1,278 @@
+"""The cache in front of the pipeline: a kept answer, the answer that is on its way to somebody else, or a new one.
+
+Only the caller's own answers are looked at, and those of the keys that the configuration names together with it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from gateway.asking import NO_HEADERS
+from gateway.attempt_run import Sink
+from gateway.caching.directives import NO_WISH, wish_of
+from gateway.caching.flight import Flight
+from gateway.caching.kept import decision_of, entry_of, reply_of, stream_from
+from gateway.memory import Pressure
+from gateway.pipeline import Pipeline
+from gateway.runtime import Caller
+from gateway.telemetry.recorder import Recorder
+from gateway.wire.refusals_cache import not_kept
+from policies.cache.forms import UnfitError
+from policies.cache.keying import key_of, unfit
+from policies.cache.rules import CacheRules
+from policies.cache.shelf import Entry, Shelf
+from policies.outcome import CacheUse, Outcome
+from providers.base import Request
+
+_CACHE_CONTROL, _CACHE, _EXPLAIN = b"cache-control", b"x-signalbox-cache", b"x-signalbox-explain"
+_ROUTE, _TAGS, _MAX_COST = b"x-signalbox-route", b"x-signalbox-tags", b"x-signalbox-max-cost-usd"
+# Who asks twice in vain asks for itself: errors are nobody else's.
+_MOST_FLIGHTS = 2
+# Whole or streamed, and if streamed with or without its usage: what can be passed on as it comes.
+_Form = tuple[bytes, bool, bool]
+
+
+class Flights:
+    """The calls under way, by what they bring. One for all Runtimes."""
+
+    def __init__(self) -> None:
+        self.by_form: dict[_Form, Flight] = {}
+        self.by_key: dict[bytes, Flight] = {}
+
+    def add(self, form: _Form, flight: Flight) -> None:
+        self.by_form[form] = self.by_key[form[0]] = flight
+
+    def remove(self, form: _Form, flight: Flight) -> None:
+        if self.by_form.get(form) is flight:
+            del self.by_form[form]
+        if self.by_key.get(form[0]) is flight:
+            del self.by_key[form[0]]
+
+
+class CacheFront:
+    """Answers requests of one Runtime. `shelf` and `flights` outlive it."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        rules: CacheRules,
+        shelf: Shelf,
+        flights: Flights,
+        recorder: Recorder,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        pressure: Pressure,
+    ) -> None:
+        self._pipeline = pipeline
+        self._rules = rules
+        self._shelf = shelf
+        self._flights = flights
+        self._recorder = recorder
+        self._metrics = recorder.metrics.cache
+        self._loop = loop
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._pressure = pressure
+
+    async def run(
+        self,
+        request: Request,
+        caller: Caller,
+        sink: Sink,
+        started: float,
+        timeout_s: float | None = None,
+        headers: Mapping[bytes, bytes] = NO_HEADERS,
+    ) -> Outcome:
+        """What the pipeline's `run` does, and raises; with kept answers RefusedError (504) as well."""
+        wish = wish_of(headers) if _CACHE_CONTROL in headers or _CACHE in headers else NO_WISH
+        name = request.model if _ROUTE not in headers else headers[_ROUTE].decode("latin-1").strip()
+        is_fit = (wish.may_use or wish.may_keep) and _EXPLAIN not in headers and _may_use(caller, name, request)
+        if not is_fit or unfit(request.operation, request.body) is not None:
+            self._metrics.note(request.operation, CacheUse.BYPASS)
+            return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
+        more = {head.decode(): headers[head].decode("latin-1") for head in (_TAGS, _MAX_COST) if head in headers}
+        partition = self._rules.partition(caller.name)
+        key = key_of(request.operation, name, request.body, partition, more)
+        if wish.may_use:
+            entry = self._shelf.get(key)
+            if entry is not None and self._wall_clock() - entry.stored_s <= wish.max_age_s:
+                outcome = await self._give(request, caller, sink, started, entry, CacheUse.HIT)
+                if outcome is not None:
+                    return outcome
+        if not wish.may_ask:
+            raise not_kept()
+        form = (key, request.stream, request.include_usage)
+        # Who has less time than usual, or wants it new, depends on nobody.
+        if timeout_s is None and wish is NO_WISH and self._rules.is_exact:
+            for _ in range(_MOST_FLIGHTS):
+                flight = self._flights.by_form.get(form) or self._flights.by_key.get(key)
+                if flight is None or not flight.is_joinable:
+                    break
+                is_same = self._flights.by_form.get(form) is flight
+                outcome = await self._follow(request, caller, sink, started, flight, is_same=is_same)
+                if outcome is not None:
+                    return outcome
+        return await self._lead(request, caller, sink, started, timeout_s, headers, form, partition)
+
+    async def _give(
+        self, request: Request, caller: Caller, sink: Sink, started: float, entry: Entry, use: CacheUse
+    ) -> Outcome | None:
+        """An answer from an entry; None where it cannot be told in the form that is wanted."""
+        frames = b""
+        if request.stream:
+            try:
+                frames = stream_from(entry, include_usage=request.include_usage)
+            except UnfitError:
+                return None
+        outcome = Outcome(request, caller.name, started, decision_of(entry), cache=use)
+        outcome.head_lines = entry.head_lines(self._wall_clock())
+        outcome.finish_reason = entry.finish_reason
+        entry.uses += 1
+        if not request.stream:
+            outcome.reply = reply_of(entry)
+            self._record(outcome, entry.cost_nusd)
+            return outcome
+        sink.start(outcome)
+        try:
+            await _write(sink, frames)
+        except asyncio.CancelledError:
+            outcome.ending = "client_gone"
+            raise
+        finally:
+            self._record(outcome, entry.cost_nusd)
+        return outcome
+
+    def _record(self, outcome: Outcome, saved_nusd: int | None) -> None:
+        outcome.close(self._clock())
+        self._metrics.note(outcome.request.operation, outcome.cache, saved_nusd)
+        self._recorder.record(outcome)
+
+    async def _lead(
+        self,
+        request: Request,
+        caller: Caller,
+        sink: Sink,
+        started: float,
+        timeout_s: float | None,
+        headers: Mapping[bytes, bytes],
+        form: _Form,
+        partition: str,
+    ) -> Outcome:
+        """A call of its own, which others may join and which leaves its answer behind."""
+        flight = Flight(self._loop, sink)
+        run = self._pipeline.run(request, caller, flight, started, timeout_s, headers, cache_key=form[0])
+        task = flight.task = self._loop.create_task(run)
+        task.add_done_callback(partial(self._landed, flight, form, partition))
+        self._metrics.note(request.operation, CacheUse.MISS)
+        self._flights.add(form, flight)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError as cancelled:
+            if flight.leave_lead():
+                await _end(task, cancelled)
+            raise
+
+    def _landed(self, flight: Flight, form: _Form, partition: str, task: "asyncio.Task[Outcome]") -> None:
+        """The call is over: keep its answer, and tell those who wait."""
+        self._flights.remove(form, flight)
+        outcome = None if task.cancelled() or task.exception() is not None else task.result()
+        entry = None
+        if outcome is not None:
+            entry = entry_of(outcome, flight.frames, form[0], partition, self._wall_clock(), self._rules)
+            if entry is not None and self._pressure.allows_cache_fills:
+                self._shelf.put(entry)
+        flight.close(outcome, entry)
+
+    async def _follow(
+        self, request: Request, caller: Caller, sink: Sink, started: float, flight: Flight, *, is_same: bool
+    ) -> Outcome | None:
+        """The answer of a call that is under way; None where it brings none that fits."""
+        number = flight.join()
+        try:
+            outcome = None
+            if is_same and request.stream:
+                outcome = await self._stream_along(request, caller, sink, started, flight, number)
+            else:
+                while not flight.is_over:
+                    await flight.news()
+        except asyncio.CancelledError as cancelled:
+            if flight.leave(number) and flight.task is not None:
+                await _end(flight.task, cancelled)
+            raise
+        flight.leave(number)
+        if outcome is not None:
+            return outcome
+        if flight.entry is not None:
+            return await self._give(request, caller, sink, started, flight.entry, CacheUse.SHARED)
+        first = flight.outcome
+        if first is None or first.ending != "caller_error" or first.refusal is None:
+            return None
+        outcome = Outcome(request, caller.name, started, first.decision, cache=CacheUse.SHARED)
+        outcome.ending, outcome.refusal = first.ending, first.refusal
+        self._record(outcome, None)
+        return outcome
+
+    async def _stream_along(
+        self, request: Request, caller: Caller, sink: Sink, started: float, flight: Flight, number: int
+    ) -> Outcome | None:
+        outcome: Outcome | None = None
+        try:
+            while True:
+                is_last, data = flight.is_over, flight.take(number)
+                if data and flight.begun is not None:
+                    if outcome is None:
+                        outcome = _beside(request, caller, started, flight.begun)
+                        sink.start(outcome)
+                    await _write(sink, data)
+                elif is_last:
+                    break
+                else:
+                    await flight.news()
+        except asyncio.CancelledError:
+            if outcome is not None:
+                outcome.ending = "client_gone"
+            raise
+        finally:
+            if outcome is not None:
+                self._landed_beside(outcome, flight)
+        return outcome
+
+    def _landed_beside(self, outcome: Outcome, flight: Flight) -> None:
+        saved_nusd = None
+        if outcome.ending == "ok":
+            first = flight.outcome
+            if first is None:  # cut by us at the end of the process, or a fault of ours
+                outcome.ending = "shutdown"
+            else:
+                outcome.ending, outcome.finish_reason, saved_nusd = first.ending, first.finish_reason, first.cost_nusd
+        self._record(outcome, saved_nusd)
+
+
+def _beside(request: Request, caller: Caller, started: float, first: Outcome) -> Outcome:
+    """What a request that joins is told in its head: the same, but that it costs nothing."""
+    outcome = Outcome(request, caller.name, started, first.decision, cache=CacheUse.SHARED)
+    outcome.dropped = first.dropped
+    if first.answered_by is not None:
+        outcome.head_lines = b"x-signalbox-model: %b\r\n" % first.answered_by.deployment.header
+    return outcome
+
+
+def _may_use(caller: Caller, name: str, request: Request) -> bool:
+    """Whether the caller may ask for this, also where it could once. (Who may not is refused by the pipeline.)"""
+    others = request.body.get("models")
+    return caller.may_use(name) and (
+        not others or (type(others) is list and all(type(one) is str and caller.may_use(one) for one in others))
+    )
+
+
+async def _write(sink: Sink, data: bytes) -> None:
+    waiting = sink.write(data)
+    if waiting is not None:
+        await waiting
+
+
+async def _end(task: "asyncio.Task[Outcome]", cancelled: asyncio.CancelledError) -> None:
+    """Nobody waits for the call any more: end it for the same reason, and see it settled."""
+    task.cancel(*cancelled.args)
+    await asyncio.wait((task,))

@@ -1,0 +1,61 @@
+"""The kept answers of a process: they outlive every Runtime, and change their limits with it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from config.schema import Config
+from gateway.caching.front import CacheFront, Flights
+from gateway.memory import Pressure
+from gateway.pipeline import Pipeline
+from gateway.telemetry.recorder import Recorder
+from policies.cache.rules import CacheRules
+from policies.cache.shelf import Shelf
+from policies.cache.stale import StaleAnswers
+from policies.last_resort import LastResort, NoLastResort
+
+
+class CacheKeeper:
+    """`clock` gives Unix seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._flights = Flights()
+        self.shelf = Shelf(clock, 0)
+
+    def last_resort(self, rules: CacheRules | None) -> LastResort:
+        """Who answers when everybody failed."""
+        return NoLastResort() if rules is None or not rules.stale_s else StaleAnswers(self.shelf)
+
+    def stand_before(
+        self,
+        pipeline: Pipeline,
+        recorder: Recorder,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        pressure: Pressure,
+    ) -> None:
+        """From now on the pipeline is asked through the cache, if its Runtime has one. `clock` is monotonic."""
+        rules = pipeline.runtime.cache
+        if rules is None:
+            self.shelf.limit(0, 0.0)
+            return
+        self.shelf.limit(rules.max_bytes, rules.stale_s)
+        recorder.metrics.cache.follow(self.shelf)
+        front = CacheFront(pipeline, rules, self.shelf, self._flights, recorder, loop, clock, self._clock, pressure)
+        pipeline.answer = front.run
+
+
+def cache_rules(config: Config) -> CacheRules | None:
+    """What the file says; None where no answer is kept."""
+    cache = config.policies.cache
+    if not cache.exact.enabled and not cache.serve_stale_on_error:
+        return None
+    return CacheRules(
+        is_exact=cache.exact.enabled,
+        ttl_s=cache.exact.ttl_s if cache.exact.enabled else 0.0,
+        stale_s=cache.stale_s if cache.serve_stale_on_error else 0.0,
+        max_bytes=cache.exact.max_mb * 1024 * 1024,
+        max_entry_bytes=cache.exact.max_entry_kb * 1024,
+        groups={key: group for group, keys in cache.share.items() for key in keys},
+    )

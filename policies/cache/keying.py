@@ -1,0 +1,110 @@
+"""Under which key an answer is kept: everything that can change it, and nothing else.
+
+The key is the SHA-256 of a canonical text, so that equal requests meet whatever the order of their fields, and nobody
+can aim at the entry of another: who asked is part of what is hashed.
+"""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from providers.base import Operation
+
+# They say who asks, for what purpose or how the answer is sent, not what is asked.
+_NO_MATTER = frozenset(
+    {
+        "metadata",
+        "model",  # the name that was asked for stands in the key by itself: a header may replace it
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "session_id",
+        "stream",
+        "stream_options",
+        "trace",
+        "user",
+    }
+)
+# What OpenAI's specification gives as the value of a field that is left out.
+_DEFAULTS: Mapping[Operation, Mapping[str, Any]] = {
+    "chat": {
+        "frequency_penalty": 0,
+        "logit_bias": {},
+        "logprobs": False,
+        "modalities": ["text"],
+        "n": 1,
+        "parallel_tool_calls": True,
+        "presence_penalty": 0,
+        "response_format": {"type": "text"},
+        "service_tier": "auto",
+        "stop": [],
+        "store": False,
+        "temperature": 1,
+        "tools": [],
+        "top_logprobs": 0,
+        "top_p": 1,
+    },
+    "completions": {
+        "best_of": 1,
+        "echo": False,
+        "frequency_penalty": 0,
+        "logit_bias": {},
+        "max_tokens": 16,
+        "n": 1,
+        "presence_penalty": 0,
+        "stop": [],
+        "suffix": "",
+        "temperature": 1,
+        "top_p": 1,
+    },
+    "embeddings": {"encoding_format": "float"},
+}
+_NOTHING: Mapping[str, Any] = {}
+
+
+def unfit(operation: Operation, body: Mapping[str, Any]) -> str | None:
+    """Why no answer to this request may be kept or given again, as a word for the log; None where it may.
+
+    Such answers have effects at the provider, depend on what it remembers, or tell of the world as it is now.
+    """
+    if body.get("store") or body.get("previous_response_id") or body.get("background"):
+        return "stateful"
+    if "web_search_options" in body or "plugins" in body:
+        return "live"
+    tools = body.get("tools")
+    if tools and any(type(tool) is not dict or tool.get("type", "function") != "function" for tool in tools):
+        return "live"  # the provider itself runs the others
+    if operation == "chat" and "audio" in (body.get("modalities") or ()):
+        return "audio"
+    return None
+
+
+def key_of(
+    operation: Operation, name: str, body: Mapping[str, Any], partition: str, more: Mapping[str, str] = _NOTHING
+) -> bytes:
+    """32 bytes. `name` is the model or route that was asked for, `partition` who may share the answer, `more` what
+    stands beside the body and decides who answers.
+    """
+    defaults = _DEFAULTS[operation]
+    matters = {
+        field: value
+        for field, value in body.items()
+        if value is not None and field not in _NO_MATTER and (field not in defaults or value != defaults[field])
+    }
+    choice = matters.get("tool_choice")
+    if choice == ("auto" if matters.get("tools") else "none"):
+        del matters["tool_choice"]
+    for field, value in matters.items():
+        if type(value) is float and value.is_integer():
+            matters[field] = int(value)
+    return sha256(_canonical([partition, operation, name, more, matters])).digest()
+
+
+def _canonical(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # half a surrogate pair, or a number beyond 64 bits
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,25 @@
+"""What the configuration says about kept answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, frozen=True)
+class CacheRules:
+    """`is_exact`: equal requests get the same answer; else answers are kept for the time when everybody fails alone.
+    `ttl_s`: seconds an answer stays fresh. `stale_s`: seconds after that in which it may stand in when everybody
+    fails. `max_bytes` of all answers of a process, `max_entry_bytes` of one. `groups` maps the name of a key to the
+    group that it shares answers with; every other key has its own.
+    """
+
+    is_exact: bool = True
+    ttl_s: float = 3600.0
+    stale_s: float = 0.0
+    max_bytes: int = 64 * 1024 * 1024
+    max_entry_bytes: int = 1024 * 1024
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    def partition(self, caller: str) -> str:
+        """Who may get each other's answers. Neither kind of name can look like the other."""
+        group = self.groups.get(caller)
+        return f"key:{caller}" if group is None else f"group:{group}"

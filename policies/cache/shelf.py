@@ -1,0 +1,184 @@
+"""Answers in memory: at most so many bytes, each for so long, the useful ones first.
+
+Which entry goes when there is no room: the one that was not asked for longest (LRU), unless the newcomer is asked for
+less often than that one. Frequencies are sketched in a fixed table that forgets by halving, after Einziger, Friedman
+and Manes, "TinyLFU: A Highly Efficient Cache Admission Policy" (2017): a flood of questions asked once cannot push out
+what is asked all day. The newest entries are exempt, so that a newcomer has time to be asked for again.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from providers.base import Usage
+
+_ENTRY_BYTES = 1200  # of objects around the bytes of an answer, measured with tracemalloc
+_YOUNG_SHARE = 0.1  # of the bytes, for entries that nobody has to make way for yet
+_ROWS, _WIDTH = 4, 4096
+_SAMPLES = 10 * _WIDTH  # after so many the counts are halved
+_MOST = 15
+
+
+@dataclass(slots=True)
+class Entry:
+    """One whole answer, and whose it is. Times are Unix seconds; `body` is what a caller who does not stream gets.
+
+    `name` is the model or route that was asked for, `summary` says how was decided, `answered_by` is the deployment as
+    header text. `cost_nusd` is what it cost, which is what each use of it saves.
+    """
+
+    key: bytes
+    partition: str
+    name: str
+    body: bytes
+    usage: Usage | None
+    finish_reason: str | None
+    stored_s: float
+    fresh_until_s: float
+    summary: str = ""
+    answered_by: bytes = b""
+    cost_nusd: int | None = None
+    uses: int = 0
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.body) + _ENTRY_BYTES
+
+    def head_lines(self, now_s: float) -> bytes:
+        """Header lines that only kept answers have; `now_s` is Unix time."""
+        return b"age: %d\r\nx-signalbox-model: %b\r\nx-signalbox-cost-usd: 0\r\n" % (
+            max(0, int(now_s - self.stored_s)),
+            self.answered_by,
+        )
+
+
+class Shelf:
+    """The entries of one process. `clock` gives Unix seconds.
+
+    An entry is found for `keep_s` after it stopped being fresh, by those who ask for a stale one.
+    """
+
+    def __init__(self, clock: Callable[[], float], max_bytes: int, keep_s: float = 0.0) -> None:
+        self.clock = clock
+        self._max_bytes = max_bytes
+        self._keep_s = keep_s
+        self._young: OrderedDict[bytes, Entry] = OrderedDict()
+        self._old: OrderedDict[bytes, Entry] = OrderedDict()
+        self._young_bytes = 0
+        self._old_bytes = 0
+        self._sketch = [bytearray(_WIDTH) for _ in range(_ROWS)]
+        self._samples = 0
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def __iter__(self) -> Iterator[Entry]:
+        yield from list(self._old.values())
+        yield from list(self._young.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of all entries."""
+        return self._young_bytes + self._old_bytes
+
+    def limit(self, max_bytes: int, keep_s: float) -> None:
+        """Other limits from now on."""
+        self._max_bytes, self._keep_s = max_bytes, keep_s
+        self._make_room()
+
+    def get(self, key: bytes, *, is_stale_fine: bool = False) -> Entry | None:
+        """The entry, fresh unless a stale one will do. Being asked for counts, whether or not it is there."""
+        self._count(key)
+        shelf = self._old if key in self._old else self._young
+        entry = shelf.get(key)
+        if entry is None:
+            return None
+        now_s = self.clock()
+        if now_s >= entry.fresh_until_s + self._keep_s:
+            self.drop(key)
+            return None
+        if now_s >= entry.fresh_until_s and not is_stale_fine:
+            return None
+        shelf.move_to_end(key)
+        return entry
+
+    def put(self, entry: Entry) -> None:
+        """Keep an answer, in place of the one under its key. One that would fill a quarter of the room is not kept."""
+        self.drop(entry.key)
+        if entry.size * 4 > self._max_bytes:
+            return
+        self._young[entry.key] = entry
+        self._young_bytes += entry.size
+        self._make_room()
+
+    def drop(self, key: bytes) -> bool:
+        """Whether there was such an entry."""
+        entry = self._young.pop(key, None)
+        if entry is not None:
+            self._young_bytes -= entry.size
+            return True
+        entry = self._old.pop(key, None)
+        if entry is not None:
+            self._old_bytes -= entry.size
+        return entry is not None
+
+    def _make_room(self) -> None:
+        young_limit = int(self._max_bytes * _YOUNG_SHARE)
+        while self._young and self._young_bytes > young_limit and (len(self._young) > 1 or self._old):
+            key, entry = self._young.popitem(last=False)
+            self._young_bytes -= entry.size
+            self._grow_up(key, entry)
+        while self.size > self._max_bytes and (self._old or self._young):
+            self._push_out(self._old if self._old else self._young)
+
+    def _grow_up(self, key: bytes, entry: Entry) -> None:
+        """The entry leaves the young ones: for the old ones, or for good where those it had to push out are asked for
+        more often.
+        """
+        room = self._max_bytes - self._young_bytes
+        needed = self._old_bytes + entry.size - room
+        if needed > 0:
+            victims: list[bytes] = []
+            now_s = self.clock()
+            for other in self._old.values():
+                if other.fresh_until_s > now_s and self._frequency(other.key) > self._frequency(key):
+                    self.evicted += 1
+                    return
+                victims.append(other.key)
+                needed -= other.size
+                if needed <= 0:
+                    break
+            for victim in victims:
+                self.drop(victim)
+                self.evicted += 1
+        self._old[key] = entry
+        self._old_bytes += entry.size
+
+    def _push_out(self, shelf: OrderedDict[bytes, Entry]) -> None:
+        key, _ = next(iter(shelf.items()))
+        self.drop(key)
+        self.evicted += 1
+
+    def _count(self, key: bytes) -> None:
+        for row, place in zip(self._sketch, _places(key), strict=True):
+            if row[place] < _MOST:
+                row[place] += 1
+        self._samples += 1
+        if self._samples >= _SAMPLES:
+            self._samples //= 2
+            for row in self._sketch:
+                row[:] = bytes(count >> 1 for count in row)
+
+    def _frequency(self, key: bytes) -> int:
+        return min(row[place] for row, place in zip(self._sketch, _places(key), strict=True))
+
+
+def _places(key: bytes) -> tuple[int, int, int, int]:
+    """A key is a digest: its bytes are as good as four hashes."""
+    return (
+        (key[0] << 8 | key[1]) % _WIDTH,
+        (key[2] << 8 | key[3]) % _WIDTH,
+        (key[4] << 8 | key[5]) % _WIDTH,
+        (key[6] << 8 | key[7]) % _WIDTH,
+    )
