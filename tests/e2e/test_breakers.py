@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from tests.e2e.setup import KEY, standard_config
 from tests.fakes.gateway import Gateway
 from tests.fakes.http import connect, head_of, send
-from tests.fakes.script import Script, endless_stream, error, reply, silent
+from tests.fakes.script import Script, Until, endless_stream, error, reply, silent
 
 pytestmark = pytest.mark.e2e
 only = pytest.mark.parametrize
@@ -78,7 +80,8 @@ def test_thirty_callers_are_three_probes_at_most(brisk, upstream):
     trip(brisk, upstream)
     wait_half_open(brisk)
     upstream.reset()
-    upstream.always("up-first", silent())  # so that they would be under way together
+    held = Event()
+    upstream.always("up-first", replace(DEAD, before=(Until(held),)))  # so that they would be under way together
     with ThreadPoolExecutor(30) as pool:
         asking = [pool.submit(ask, brisk, "both") for _ in range(29)]
         deadline = time.monotonic() + 20
@@ -87,6 +90,7 @@ def test_thirty_callers_are_three_probes_at_most(brisk, upstream):
             time.sleep(0.02)
         assert len(upstream.requests("up-first")) <= 3
         brisk_answers = [future.result() for future in asking if future.done()]
+        held.set()
     assert {answer.status for answer in brisk_answers} == {200}
 
 

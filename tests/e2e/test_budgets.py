@@ -227,7 +227,7 @@ def test_tokens_per_minute_settle_to_what_was_used(paying):
 def test_requests_at_once(paying, upstream):
     upstream.script("up-openai", silent())
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(ask, paying, "one-at-once", headers={"x-signalbox-timeout-ms": "1500"})
+        first = pool.submit(ask, paying, "one-at-once", headers={"x-signalbox-timeout-ms": "1000"})
         upstream.wait_requests(1, model="up-openai")
         assert ask(paying, "one-at-once").error["code"] == "rate_limit_exceeded"
         assert first.result().status == 504
@@ -242,7 +242,7 @@ def test_who_may_wait_is_served_in_turn(paying):
 
 def test_those_who_wait_leave_room_for_others(paying, upstream):
     """A quarter of 64 places; whoever comes after that is told to come back."""
-    impatient = {"x-signalbox-timeout-ms": "3000"}
+    impatient = {"x-signalbox-timeout-ms": "1500"}
     upstream.script("up-openai", silent())
     with ThreadPoolExecutor(60) as pool:
         waiting = [pool.submit(ask, paying, "greedy", headers=impatient) for _ in range(60)]

@@ -52,6 +52,7 @@ TROUBLE = {
         (gemini.failure(503, "UNAVAILABLE", "The model is overloaded."), 503, "InternalServerError"),
     ],
 }
+PROVIDERS = {"openai": "oa", "anthropic": "an", "gemini": "ge"}  # in the standard configuration
 
 
 def check(raised: dict[str, object], status: int, class_: str) -> None:
@@ -75,12 +76,12 @@ def test_the_callers_own_errors_are_kept(ask, upstream, target, op, script, stat
 
 @only("target", ["openai", "anthropic", "gemini"], indirect=True)
 @only("op", ["create", "stream"])
-def test_trouble_upstream(ask, upstream, target, op):
+def test_trouble_upstream(ask, upstream, target, op, client_name):
     wrong = []
-    for script, status, class_ in TROUBLE[target.name]:
-        target.gateway.forget_trouble()  # of the failures before
-        upstream.always(target.upstream_model, script)
-        result = ask(op, "hello")
+    for number, (script, status, class_) in enumerate(TROUBLE[target.name]):
+        name = f"trouble-{client_name}-{op}-{number}"  # nobody else's: nothing has failed there before
+        upstream.always(name, script)
+        result = ask(op, "hello", model=f"{PROVIDERS[target.name]}/{name}")
         try:
             check(result["raised"], status, class_)
         except AssertionError as failed:

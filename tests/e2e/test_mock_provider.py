@@ -18,19 +18,25 @@ def bare(gateways):
 
 
 @pytest.fixture
-def tell(client: Client, bare):
-    def run(op, text="Tell me a story", *, job=None, model="mock/any", **body):
+def brisk(gateways):
+    """The same provider in a file: there it can be told not to dawdle, and to forget what it did in other tests."""
+    return gateways.get({"providers": {"mock": {"kind": "mock", "pace": False, "retry_after_s": 0.2}}})
+
+
+@pytest.fixture
+def tell(client: Client, brisk):
+    def run(op, text="Tell me a story", *, at=brisk, job=None, model="mock/any", **body):
         body |= {"messages": [{"role": "user", "content": text}]}
-        address = {"base_url": bare.base_url, "api_key": "unused", "retries": 0}
+        address = {"base_url": at.base_url, "api_key": "unused", "retries": 0}
         return client.run({"op": op, "body": {"model": model} | body} | address | (job or {}))
 
     return run
 
 
 @only("model", ["auto", "mock/any"])
-def test_plain_and_streamed_say_the_same(tell, model):
-    whole = tell("create", model=model)
-    streamed = tell("stream", model=model, stream_options={"include_usage": True})
+def test_plain_and_streamed_say_the_same(tell, bare, model):
+    whole = tell("create", at=bare, model=model)
+    streamed = tell("stream", at=bare, model=model, stream_options={"include_usage": True})
     assert whole["text"]
     assert whole["text"] == streamed["text"]
     assert whole["finish"] == streamed["finish"] == "stop"
@@ -104,10 +110,8 @@ def test_embeddings(tell):
     ],
 )
 @only("op", ["create", "stream"])
-def test_misbehaviour_before_the_first_byte(tell, gateways, op, model, status, class_):
-    # With a file: only such a gateway can be told to forget what the mock did in the tests before.
-    gateway = gateways.get({"providers": {"mock": {"kind": "mock"}}})
-    raised = tell(op, model=model, job={"base_url": gateway.base_url})["raised"]
+def test_misbehaviour_before_the_first_byte(tell, op, model, status, class_):
+    raised = tell(op, model=model)["raised"]
     assert raised["status"] == status
     assert raised["class"] in (class_, None)
     assert raised["request_id"]
@@ -125,12 +129,12 @@ def test_a_stale_connection_is_nobodys_business(tell):
     assert tell("stream", model="mock/stale")["text"]
 
 
-def test_models(tell):
-    assert "auto" in tell("models")["ids"]
+def test_models(tell, bare):
+    assert "auto" in tell("models", at=bare)["ids"]
 
 
 def test_leaving_a_stalled_stream(tell, bare):
     before = bare.metric("signalbox_client_gone_total")
-    assert tell("leave_stream", model="mock/stall")["text"]
-    tell("leave_early", model="mock/hang", job={"after_s": 0.2})
+    assert tell("leave_stream", at=bare, model="mock/stall")["text"]
+    tell("leave_early", at=bare, model="mock/hang", job={"after_s": 0.2})
     bare.wait_metric("signalbox_client_gone_total", before + 2)

@@ -17,7 +17,7 @@ def config(**route):
         for name, price in (("small", 1), ("middle", 2), ("large", 3))
     }
     auto = {"strategy": "complexity", "tiers": {"simple": ["small"], "complex": ["large"]}, "default_tier": "complex"}
-    return {"providers": {"sim": {"kind": "mock"}}, "models": models, "routes": {"auto": auto | route}}
+    return {"providers": {"sim": {"kind": "mock", "pace": False}}, "models": models, "routes": {"auto": auto | route}}
 
 
 def test_difficulty_decides_and_the_answer_says_so():
@@ -61,7 +61,7 @@ def test_a_rule_may_send_requests_to_a_route_with_a_mirror():
 
 def test_whom_a_caller_excludes_gets_no_copy():
     told = config(mirror={"model": "middle", "share": 1.0})
-    told["providers"]["other"] = {"kind": "mock"}
+    told["providers"]["other"] = {"kind": "mock", "pace": False}
     told["models"]["middle"]["deployments"][0]["provider"] = "other"
     labels = {"route": "auto", "deployment": "other/middle"}
     with Gateway(told) as gateway:

@@ -21,8 +21,10 @@ BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "alpha
 SHARED = {"SIGNALBOX_REUSE_PORT": "true", "SIGNALBOX_LAME_DUCK_S": "1", "SIGNALBOX_DRAIN_S": "20"}
 
 
-def client(port, is_over):
-    """Requests on one connection for as long as it may be used. Returns (what went wrong, how many went well)."""
+def client(port, is_changing, is_over):
+    """Requests on one connection for as long as it may be used, unhurried before anything changes. Returns (what went
+    wrong, how many went well).
+    """
     wrong, count = [], 0
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     while not is_over.is_set():
@@ -39,6 +41,7 @@ def client(port, is_over):
             wrong.append(answer.status)
         if answer.getheader("connection") == "close" or count % 7 == 0:
             connection.close()  # and a new one: whichever process gets it
+        is_changing.wait(0.01)
     connection.close()
     return wrong, count
 
@@ -48,13 +51,14 @@ def client(port, is_over):
 def test_nothing_is_lost_when_another_takes_over(workers):
     with Gateway(CONFIG, env=SHARED, workers=workers) as old:
         env = SHARED | {"SIGNALBOX_PORT": str(old.port)}
-        is_over = threading.Event()
+        is_changing, is_over = threading.Event(), threading.Event()
         with ThreadPoolExecutor(4) as pool:
-            running = [pool.submit(client, old.port, is_over) for _ in range(4)]
+            running = [pool.submit(client, old.port, is_changing, is_over) for _ in range(4)]
             try:
                 # The admin port is its own, so that it can be asked alone whether it is ready.
                 with Gateway(CONFIG, env=env, workers=workers, has_admin_port=True) as new:
                     new.wait_metric("signalbox_requests_total", 1)
+                    is_changing.set()
                     old.signal(signal.SIGTERM)
                     assert old.stop() == 0
                     before = new.metric("signalbox_requests_total")
@@ -62,6 +66,7 @@ def test_nothing_is_lost_when_another_takes_over(workers):
                     is_over.set()
                     results = [future.result() for future in running]
             finally:
+                is_changing.set()
                 is_over.set()
     assert [wrong for wrong, _ in results] == [[]] * 4
     assert all(count for _, count in results)
