@@ -214,6 +214,28 @@ def test_a_client_that_leaves_ends_both(after_s):
     run_virtual(work())
 
 
+@pytest.mark.parametrize("answer", [whole, stream])
+def test_an_end_in_the_moment_of_the_answer_does_not_lose_it(answer):
+    """At every step of the loop: what is recorded as answered is handed over, and everything else is cancelled."""
+
+    async def work():
+        endings = set()
+        for steps in range(-1, 12):
+            scene = await warmed([answer(0.5)], [], answer=answer)
+            task = asyncio.ensure_future(one(scene, is_stream=answer is stream))
+            await asyncio.sleep((0.5 if answer is whole else 1.0) - 0.1 * (steps < 0))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel("shutdown")
+            await asyncio.wait([task])
+            ended = "shutdown" if task.cancelled() else task.result().ending
+            assert scene.value("signalbox_requests_total", outcome=ended) == (1 if task.cancelled() else 101)
+            endings.add(ended)
+        assert endings == {"ok", "shutdown"}
+
+    run_virtual(work())
+
+
 def test_a_stream_that_breaks_after_winning_ends_with_an_error_event():
     async def work():
         scene = await warmed([stream(9)], [Answer([b"text:one\n", b"bad\n"])], answer=stream)
