@@ -4,7 +4,7 @@ The call has a task of its own, so that it goes on when the client that began it
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 
 from gateway.attempt_run import Sink
 from policies.cache.shelf import Entry
@@ -46,8 +46,12 @@ class Flight:
         waiting = self._lead.write(data) if self._lead is not None else None
         if self._size > _MOST_BYTES and self._followers:
             return self._slowest(waiting)
-        if waiting is None or self._followers:
-            return None  # nobody waits for the first one's client while others could read on
+        if waiting is None:
+            return None
+        if self._followers:  # nobody waits for the first one's client while others could read on
+            if isinstance(waiting, Coroutine):
+                waiting.close()
+            return None
         return self._alone(waiting)
 
     def end(self) -> None:

@@ -1,0 +1,138 @@
+"""What makes two requests the same, and what must never do so."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.cache.keying import key_of, unfit
+
+HELLO = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+
+def _image(data):
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "what is it?"}, part]}]}
+
+
+def _audio(data):
+    part = {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+    return {"messages": [{"role": "user", "content": [part]}]}
+
+
+def _file(data):
+    return {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_data": data}}]}]}
+
+
+def _said(*messages):
+    return {"messages": [{"role": role, "content": text} for role, text in messages]}
+
+
+def _called(arguments):
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    return {"messages": [{"role": "assistant", "content": None, "tool_calls": [call]}]}
+
+
+def _key(body, name="m", partition="key:a", operation="chat", more=None):
+    return key_of(operation, name, body, partition, more or {})
+
+
+SAME = {
+    "order of fields": ({"messages": HELLO["messages"], "seed": 1}, {"seed": 1, "messages": HELLO["messages"]}),
+    "order inside a message": (
+        {"messages": [{"role": "user", "content": "hello"}]},
+        {"messages": [{"content": "hello", "role": "user"}]},
+    ),
+    "whole and streamed": (HELLO, HELLO | {"stream": True, "stream_options": {"include_usage": True}}),
+    "who the end user is": (HELLO | {"user": "u1"}, HELLO | {"user": "u2", "safety_identifier": "x"}),
+    "metadata": (HELLO | {"metadata": {"trace": "1"}}, HELLO),
+    "a key for the provider's own cache": (HELLO | {"prompt_cache_key": "k"}, HELLO),
+    "nulls": (HELLO | {"temperature": None, "tools": None}, HELLO),
+    "defaults": (HELLO | {"temperature": 1, "top_p": 1.0, "n": 1, "presence_penalty": 0, "logprobs": False}, HELLO),
+    "no tools and none": (HELLO | {"tools": [], "tool_choice": "none"}, HELLO),
+    "tools and auto": (HELLO | {"tools": [TOOL]}, HELLO | {"tools": [TOOL], "tool_choice": "auto"}),
+    "spelling of a number": (HELLO | {"temperature": 2}, HELLO | {"temperature": 2.0}),
+    "text as the format": (HELLO | {"response_format": {"type": "text"}}, HELLO),
+}
+DIFFERENT = {
+    "image": (_image("AAAA"), _image("AAAB")),
+    "audio": (_audio("AAAA"), _audio("AAAB")),
+    "file": (_file("AAAA"), _file("AAAB")),
+    "text": (_said(("user", "a")), _said(("user", "b"))),
+    "case of a text": (_said(("user", "Polish")), _said(("user", "polish"))),
+    "white space": (_said(("user", "a b")), _said(("user", "a  b"))),
+    "role boundary": (_said(("user", "a\nassistant: b")), _said(("user", "a"), ("assistant", "b"))),
+    "joined texts": (_said(("user", "ab"), ("user", "c")), _said(("user", "a"), ("user", "bc"))),
+    "role": (_said(("user", "a")), _said(("system", "a"))),
+    "system prompt": (_said(("system", "be brief"), ("user", "a")), _said(("system", "be long"), ("user", "a"))),
+    "history": (_said(("user", "a"), ("assistant", "b"), ("user", "c")), _said(("user", "c"))),
+    "order of messages": (_said(("user", "a"), ("user", "b")), _said(("user", "b"), ("user", "a"))),
+    "tool arguments": (_called('{"x":1}'), _called('{"x":2}')),
+    "tools": (HELLO, HELLO | {"tools": [TOOL]}),
+    "tool choice": (HELLO | {"tools": [TOOL], "tool_choice": "required"}, HELLO | {"tools": [TOOL]}),
+    "schema": (HELLO | {"response_format": {"type": "json_object"}}, HELLO),
+    "temperature": (HELLO | {"temperature": 0}, HELLO),
+    "zero and nothing": (HELLO | {"top_p": 0}, HELLO),
+    "seed": (HELLO | {"seed": 1}, HELLO | {"seed": 2}),
+    "length": (HELLO | {"max_tokens": 5}, HELLO | {"max_tokens": 6}),
+    "stop": (HELLO | {"stop": ["x"]}, HELLO),
+    "number of answers": (HELLO | {"n": 2}, HELLO),
+    "logprobs": (HELLO | {"logprobs": True}, HELLO),
+    "effort": (HELLO | {"reasoning_effort": "high"}, HELLO | {"reasoning_effort": "low"}),
+    "a field that nobody knows": (HELLO | {"vendor_extra": 1}, HELLO),
+    "who may answer": (HELLO | {"provider": {"only": ["x"]}}, HELLO),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_the_same(case):
+    one, other = SAME[case]
+    assert _key(one) == _key(other)
+
+
+@pytest.mark.parametrize("case", DIFFERENT)
+def test_different(case):
+    one, other = DIFFERENT[case]
+    assert _key(one) != _key(other)
+
+
+def test_who_asks_and_for_what_is_part_of_it():
+    keys = [
+        _key(HELLO),
+        _key(HELLO, partition="key:b"),
+        _key(HELLO, partition="group:a"),
+        _key(HELLO, name="other"),
+        _key(HELLO, more={"x-signalbox-tags": "gold"}),
+        _key({"prompt": "hello"}, operation="completions"),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert all(len(key) == 32 for key in keys)
+
+
+def test_half_a_character_and_huge_numbers_have_a_key():
+    assert _key(_said(("user", "\ud83d"))) != _key(_said(("user", "\ud83e")))
+    assert _key(HELLO | {"seed": 2**70}) != _key(HELLO | {"seed": 2**71})
+
+
+@given(name=st.text(max_size=8), partition=st.text(max_size=8), text=st.text(max_size=8))
+def test_no_name_can_be_written_to_look_like_something_else(name, partition, text):
+    moved = _key(_said(("user", text)), name + partition, "")
+    assert (moved == _key(_said(("user", text)), name, partition)) == (not partition)
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({}, None),
+        ({"tools": [TOOL]}, None),
+        ({"store": True}, "stateful"),
+        ({"previous_response_id": "r"}, "stateful"),
+        ({"background": True}, "stateful"),
+        ({"web_search_options": {}}, "live"),
+        ({"plugins": [{"id": "web"}]}, "live"),
+        ({"tools": [{"type": "web_search"}]}, "live"),
+        ({"modalities": ["text", "audio"]}, "audio"),
+    ],
+)
+def test_what_is_never_kept(more, why):
+    assert unfit("chat", HELLO | more) == why

@@ -1,0 +1,113 @@
+"""Answers in memory: bounded, fresh, and what is asked for stays."""
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.cache.shelf import Entry, Shelf
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def _key(number):
+    return Random(number).randbytes(32)
+
+
+def _entry(number, size=100, until=2000.0):
+    return Entry(_key(number), "key:a", "m", b"x" * size, None, "stop", 1000.0, until)
+
+
+ONE = _entry(0).size
+
+
+def test_an_entry_is_found_until_it_is_no_longer_fresh():
+    clock = Clock()
+    shelf = Shelf(clock, 100 * ONE, keep_s=50)
+    shelf.put(_entry(1))
+    assert shelf.get(_key(1)).body == b"x" * 100
+    assert shelf.get(_key(2)) is None
+    clock.now = 2000.0
+    assert shelf.get(_key(1)) is None
+    assert shelf.get(_key(1), is_stale_fine=True) is not None
+    clock.now = 2050.0
+    assert shelf.get(_key(1), is_stale_fine=True) is None
+    assert (len(shelf), shelf.size) == (0, 0)
+
+
+def test_a_newer_answer_takes_the_place_of_the_one_before():
+    shelf = Shelf(Clock(), 100 * ONE)
+    shelf.put(_entry(1))
+    shelf.put(_entry(1, size=50))
+    assert (len(shelf), shelf.get(_key(1)).body) == (1, b"x" * 50)
+
+
+def test_what_would_fill_the_shelf_is_not_kept():
+    shelf = Shelf(Clock(), 4 * ONE)
+    shelf.put(_entry(1, size=200))
+    assert len(shelf) == 0
+
+
+def test_a_flood_of_questions_asked_once_does_not_push_out_what_is_asked_all_day():
+    shelf = Shelf(Clock(), 50 * ONE)
+    for number in range(20):
+        shelf.put(_entry(number))
+    for _ in range(3):
+        assert all(shelf.get(_key(number)) is not None for number in range(20))
+    for number in range(100, 1100):
+        shelf.get(_key(number))  # the look-up before each answer
+        shelf.put(_entry(number))
+    assert sum(shelf.get(_key(number)) is not None for number in range(20)) >= 19
+    assert shelf.evicted >= 950
+
+
+def test_what_is_asked_for_anew_finds_its_place():
+    shelf = Shelf(Clock(), 50 * ONE)
+    for number in range(100):
+        shelf.get(_key(number))
+        shelf.put(_entry(number))
+    for _ in range(10):  # yesterday's entries are asked for no longer, these are
+        for number in range(200, 220):
+            if shelf.get(_key(number)) is None:
+                shelf.put(_entry(number))
+    assert all(shelf.get(_key(number)) is not None for number in range(200, 220))
+
+
+def test_smaller_limits_hold_at_once():
+    shelf = Shelf(Clock(), 100 * ONE)
+    for number in range(50):
+        shelf.put(_entry(number))
+    shelf.limit(10 * ONE, 0)
+    assert shelf.size <= 10 * ONE
+    assert len(shelf) > 0
+    shelf.limit(0, 0)
+    assert (len(shelf), shelf.size) == (0, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["put", "get", "drop", "limit"]), st.integers(0, 20), st.integers(0, 5000)),
+        max_size=60,
+    )
+)
+def test_it_never_holds_more_than_it_may_and_knows_what_it_holds(steps):
+    shelf, most = Shelf(Clock(), 20 * ONE), 20 * ONE
+    for what, number, size in steps:
+        if what == "put":
+            shelf.put(_entry(number, size))
+        elif what == "get":
+            found = shelf.get(_key(number))
+            assert found is None or found.key == _key(number)
+        elif what == "drop":
+            shelf.drop(_key(number))
+            assert shelf.get(_key(number)) is None
+        else:
+            most = size * 10
+            shelf.limit(most, 0)
+        assert shelf.size == sum(entry.size for entry in shelf) <= most
+        assert len(shelf) == len(list(shelf))
