@@ -1,0 +1,131 @@
+"""Kept answers as clients meet them: what comes from the cache looks like what came from the provider."""
+
+import json
+import threading
+
+import pytest
+
+from tests.e2e.setup import KEY, key_row, standard_config
+from tests.e2e.test_client_matrix import AWKWARD, CITY_FORMAT, CLOCK, WEATHER
+from tests.fakes.http import send
+
+pytestmark = pytest.mark.e2e
+OTHER = f"{KEY}-other"
+CASES = {
+    "plain": {"text": AWKWARD},
+    "tools": {"text": "both cities", "tools": [WEATHER], "parallel_tool_calls": True},
+    "no arguments": {"text": "time?", "tools": [CLOCK]},
+    "schema": {"text": "the city of Paris", "response_format": CITY_FORMAT},
+    "logprobs": {"text": "likely", "logprobs": True, "top_logprobs": 2},
+    "several": {"text": "three ways", "n": 3},
+    "long": {"text": "many words " * 300},
+}
+
+
+@pytest.fixture
+def cached(gateways, upstream):
+    """A gateway that keeps answers, without those of the test before."""
+    config = standard_config(upstream)
+    config["keys"].append(key_row("other", OTHER))
+    config["policies"]["cache"] = {"exact": {"enabled": True}}
+    return gateways.get(config)
+
+
+@pytest.fixture
+def ask_cached(client, client_name, cached):
+    def run(case, op, name, **more):
+        body = {key: value for key, value in CASES[case].items() if key != "text"}
+        # Each client and test has questions of its own, because they share the gateway.
+        text = f"{CASES[case]['text']} [{client_name} {name}]"
+        body |= {"model": "chat-openai", "messages": [{"role": "user", "content": text}]} | more
+        return client.run({"op": op, "body": body, "base_url": cached.base_url, "api_key": KEY, "retries": 0})
+
+    return run
+
+
+def _said(result):
+    """What an answer says, in whichever form it came. Nothing is "" in a stream and null in a whole answer."""
+    texts = [text or "" for text in result["texts"]]
+    return [texts, *(result[name] for name in ("finish", "calls", "call_ids", "logprobs"))]
+
+
+def test_a_kept_answer_is_what_the_provider_said(ask_cached, upstream):
+    for number, case in enumerate(CASES, 1):
+        first = ask_cached(case, "create", "whole first")
+        streamed = ask_cached(case, "stream", "whole first", stream_options={"include_usage": True})
+        again = ask_cached(case, "create", "whole first")
+        assert len(upstream.requests()) == number, case
+        assert _said(streamed) == _said(again) == _said(first), case
+        assert (streamed["ids"], streamed["finish_counts"]) == (1, [1] * len(first["texts"])), case
+        assert (streamed["usages"], streamed["usage_choices"]) == ([first["usage"]], [0]), case
+
+
+def test_a_stream_is_kept_as_a_whole(ask_cached, upstream):
+    for number, case in enumerate(CASES, 1):
+        first = ask_cached(case, "stream", "streamed first")
+        again = ask_cached(case, "stream", "streamed first")
+        whole = ask_cached(case, "create", "streamed first")
+        assert len(upstream.requests()) == number, case
+        assert _said(again) == _said(whole) == _said(first), case
+        assert again["usages"] == [], case
+
+
+def _send(cached, text, secret=KEY, headers=None, **more):
+    body = {"model": "chat-openai", "messages": [{"role": "user", "content": text}]} | more
+    return send(
+        f"{cached.base_url}/chat/completions", body, headers={"authorization": f"Bearer {secret}"} | (headers or {})
+    )
+
+
+def test_the_head_says_where_an_answer_came_from(cached, upstream):
+    first, again = _send(cached, "heads"), _send(cached, "heads")
+    assert [answer.headers["x-signalbox-cache"] for answer in (first, again)] == ["miss", "hit"]
+    assert again.headers["x-signalbox-model"] == first.headers["x-signalbox-model"]
+    assert (again.headers["x-signalbox-cost-usd"], again.headers["x-signalbox-attempts"]) == ("0", "0")
+    assert int(again.headers["age"]) >= 0
+    assert again.json["usage"] == first.json["usage"] | {"is_cached": True}
+    assert again.json | {"usage": None} == first.json | {"usage": None}
+    assert "age" not in first.headers
+    line = cached.wait_log(again.headers["x-request-id"])
+    assert (line["cache"], line["attempts"]) == ("hit", 0)
+    assert "heads" not in json.dumps(line)
+
+
+def test_another_key_asks_for_itself(cached, upstream):
+    """Row 38 of the fault matrix."""
+    _send(cached, "the same of two tenants")
+    theirs = _send(cached, "the same of two tenants", OTHER)
+    assert theirs.headers["x-signalbox-cache"] == "miss"
+    assert len(upstream.requests()) == 2
+    assert _send(cached, "the same of two tenants", OTHER).headers["x-signalbox-cache"] == "hit"
+
+
+def test_only_if_cached(cached, upstream):
+    answer = _send(cached, "never asked", headers={"cache-control": "only-if-cached"})
+    assert (answer.status, answer.json["error"]["code"]) == (504, "not_cached")
+    assert not upstream.requests()
+
+
+def test_many_at_once_make_one_call(cached, upstream):
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(_send(cached, "all at once"))) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {answer.status for answer in answers} == {200}
+    assert {answer.json["choices"][0]["message"]["content"] for answer in answers} == {"You said: all at once"}
+    assert len(upstream.requests()) == 1
+    assert sorted({answer.headers["x-signalbox-cache"] for answer in answers} - {"hit"}) == ["miss", "shared"]
+
+
+def test_embeddings_are_kept(cached, upstream):
+    def embed(text):
+        body = {"model": "chat-openai", "input": text}
+        return send(f"{cached.base_url}/embeddings", body, headers={"authorization": f"Bearer {KEY}"})
+
+    first, again = embed("kept"), embed("kept")
+    assert again.headers["x-signalbox-cache"] == "hit"
+    assert again.json["data"] == first.json["data"]
+    assert embed("other").headers["x-signalbox-cache"] == "miss"
+    assert len(upstream.requests()) == 2
