@@ -60,7 +60,7 @@ def test_1000_concurrent_streams_complete(upstream, many_files, measured):
     upstream.on(slowly)
     config = standard_config(upstream)
     config["policies"]["timeouts"] = {"connect_s": 60, "ttft_s": 60, "idle_s": 60, "total_s": 120}
-    with Gateway(config) as gateway:
+    with Gateway(config, is_fresh=True) as gateway:
         idle = gateway.memory_bytes()
         peak = {"in_flight": 0.0, "memory": 0}
         bodies = asyncio.run(_all(gateway, peak, everybody_is_here))
@@ -128,7 +128,7 @@ def test_a_client_that_does_not_read_costs_little(upstream, measured):
     event = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [content]}
     upstream.always("up-openai", endless_stream(event))
     readers = 10
-    with Gateway(standard_config(upstream)) as gateway:
+    with Gateway(standard_config(upstream), is_fresh=True) as gateway:
         assert gateway.chat("second", headers={"authorization": f"Bearer {KEY}"}, stream=True).status == 200
         before = gateway.memory_bytes()
         sockets = []

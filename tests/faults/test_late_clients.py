@@ -50,7 +50,8 @@ def impatient(upstream, tmp_path, monkeypatch):
     monkeypatch.setattr("tests.fakes.gateway.PROGRAM", program)
     url = upstream.base_url
     config = matrix_config(url, url, url, url)
-    with Gateway(config | {"models": {"good": config["models"]["good"]}, "routes": {}}) as gateway:
+    config |= {"models": {"good": config["models"]["good"]}, "routes": {}}
+    with Gateway(config, is_fresh=True) as gateway:
         yield gateway
 
 

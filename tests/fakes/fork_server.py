@@ -1,0 +1,79 @@
+"""A process that has imported what the gateway imports, and becomes a gateway in a fork of itself whenever asked.
+
+Most of a start is imports, the same ones each time. A fork skips them and nothing else: it is a process of its own,
+gets the working folder, environment, output files and arguments of the request, and then runs the file of the console
+script to its end, as Python does with `python -P signalbox serve`.
+
+Run as a script, with the number of a socket to be asked over. Requests and answers are JSON, one a packet:
+`{"start": ..., ...}` forks (see `_become`) and answers `{"pid": ...}`; `{"reap": pid}` answers with the exit status as
+`subprocess` gives it, None while the process runs. Until it was asked for, a dead process stays a zombie, so its number
+is not given to another. When the socket closes, which it also does when whoever asks is killed, this process ends and
+takes the gateways that still run with it.
+"""
+
+import gc
+import json
+import os
+import pkgutil
+import runpy
+import signal
+import socket
+import sys
+from importlib import import_module
+from typing import Any
+
+# What a start imports by itself, and what it finds by name: endpoints, strategies, providers.
+_MODULES = ("gateway.cli.main", "gateway.cli.serve", "gateway.cli.launch", "gateway.serve", "gateway.admin.app")
+_FOLDERS = ("gateway.api", "gateway.keys", "policies.stores", "providers", "routing.signals", "routing.strategies")
+_PACKET = 1 << 18
+
+
+def _import_all() -> None:
+    for name in _MODULES:
+        import_module(name)
+    for folder in _FOLDERS:
+        for module in pkgutil.iter_modules(import_module(folder).__path__, f"{folder}."):
+            import_module(module.name)
+    gc.collect()
+    gc.freeze()  # else the first collection of every fork would copy all of this
+
+
+def _answer_until_forked(channel: socket.socket) -> dict[str, Any]:
+    """Answers requests, and returns once in every fork: with what it was started for."""
+    running: set[int] = set()
+    while packet := channel.recv(_PACKET):
+        request = json.loads(packet)
+        if "start" in request:
+            pid = os.fork()
+            if pid == 0:
+                channel.close()
+                return request
+            running.add(pid)
+            channel.send(json.dumps({"pid": pid}).encode())
+        else:
+            pid, status = os.waitpid(request["reap"], os.WNOHANG)
+            running.discard(pid)
+            channel.send(json.dumps({"status": os.waitstatus_to_exitcode(status) if pid else None}).encode())
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+    os._exit(0)
+
+
+def _become(*, start: list[str], folder: str, env: dict[str, str], stdout: str, stderr: str) -> None:
+    """Run the script `start[0]` with the arguments after it, as if this process had been made for it."""
+    for number, path in ((1, stdout), (2, stderr)):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv[:] = start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    runpy.run_path(start[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is for pytest, which then closes the socket
+    _import_all()
+    _become(**_answer_until_forked(socket.socket(fileno=int(sys.argv[1]))))
