@@ -11,7 +11,8 @@ from tests.fakes.dialects.choose import answer as usual
 from tests.fakes.gateway import Gateway
 from tests.fakes.http import read_all, send
 from tests.fakes.script import endless_stream, with_pauses
-from tests.faults.setup import AUTH, WHOLE_TEXT, begin, matrix_config, timed
+from tests.faults.other_apis import of_crowd
+from tests.faults.setup import AUTH, begin, matrix_config
 
 pytestmark = pytest.mark.e2e
 CHUNK = {
@@ -44,15 +45,15 @@ def test_row_26_sigterm(upstream):
     env = {"SIGNALBOX_LAME_DUCK_S": "0.6", "SIGNALBOX_DRAIN_S": "20"}
     with Gateway(small_config(upstream), env=env) as gateway, ThreadPoolExecutor(40) as pool:
         assert gateway.chat("good", headers=AUTH).status == 200
-        running = [pool.submit(timed, gateway, "good", stream=n % 2 == 0) for n in range(30)]
+        running = [pool.submit(of_crowd(n).ask, gateway, "good") for n in range(30)]
         upstream.wait_requests(20)
         gateway.signal(signal.SIGTERM)
         while readiness(gateway) == 200:
             time.sleep(0.005)
-        late = [pool.submit(timed, gateway, "good", stream=n % 2 == 0) for n in range(4)]
-        answers = [future.result()[0] for future in (*running, *late)]
-        assert [answer.status for answer in answers] == [200] * len(answers)
-        assert {answer.text for answer in answers} == {WHOLE_TEXT}
+        late = [pool.submit(of_crowd(n).ask, gateway, "good") for n in range(5)]
+        for asked in (running, late):
+            for number, future in enumerate(asked):
+                of_crowd(number).check_answered(future.result()[0])
         assert all(future.result()[0].headers.get("connection") == "close" for future in late)
         assert gateway.stop() == 0
         assert {line["outcome"] for line in gateway.logs() if line["event"] == "request"} == {"ok"}
@@ -91,9 +92,12 @@ def test_row_28_reload_good_and_bad(upstream):
         def work(number):
             wrong, count = [], 0
             while not is_over.is_set():
-                answer, _ = timed(gateway, "good", stream=(count + number) % 2 == 0)
+                api = of_crowd(count + number)
+                answer, _ = api.ask(gateway, "good")
                 count += 1
-                if (answer.status, answer.text) != (200, WHOLE_TEXT):
+                try:
+                    api.check_answered(answer)
+                except AssertionError:
                     wrong.append(answer.body)
             return wrong, count
 
