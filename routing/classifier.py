@@ -9,10 +9,11 @@ for everyday traffic, at a cost of .002.
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import exp, inf, log
-from operator import itemgetter
+from operator import itemgetter, mul
+from typing import NamedTuple
 
 from routing.features import NAMES, Features
 from routing.signals.task_type import TaskType
@@ -65,7 +66,8 @@ _TELLING = frozenset(
 )
 _TELLING_WORDS = 40
 
-_TERMS = tuple((NAMES.index(name), weight) for name, weight in WEIGHTS.items())
+_weighed = itemgetter(*map(NAMES.index, WEIGHTS))
+_WEIGHTS = tuple(WEIGHTS.values())
 _telling = itemgetter(*(position for position, name in enumerate(NAMES) if name in _TELLING))
 
 
@@ -73,13 +75,15 @@ _telling = itemgetter(*(position for position, name in enumerate(NAMES) if name 
 class Boundaries:
     """Tiers from the least to the most demanding, and the scores between them: one fewer, ascending.
 
-    `default` is the tier of requests that say too little, or lie too near to a boundary.
+    `default` is the tier of requests that say too little, or lie too near to a boundary. `logits` are the cuts in
+    logits, between infinities: tier `i` lies between `logits[i]` and `logits[i + 1]`.
     """
 
     tiers: tuple[str, ...] = ("simple", "medium", "complex")
     cuts: tuple[float, ...] = (0.30, 0.60)
     default: str = "medium"
     min_confidence: float = 0.55
+    logits: tuple[float, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.cuts) != len(self.tiers) - 1:
@@ -88,13 +92,25 @@ class Boundaries:
             raise ValueError(f"cuts must ascend: {self.cuts}")
         if self.default not in self.tiers:
             raise ValueError(f"the default tier {self.default!r} is none of {', '.join(self.tiers)}")
+        object.__setattr__(self, "logits", (-inf, *map(_logit, self.cuts), inf))
+
+
+def _logistic(value: float) -> float:
+    if value < -500.0:
+        return 0.0
+    return 1.0 / (1.0 + exp(-value))
+
+
+def _logit(share: float) -> float:
+    if share <= 0.0:
+        return -inf
+    return inf if share >= 1.0 else log(share / (1.0 - share))
 
 
 DEFAULT_BOUNDARIES = Boundaries()
 
 
-@dataclass(slots=True, frozen=True)
-class Classification:
+class Classification(NamedTuple):
     """`score` 0..1, `confidence` 0..1 that `nearest` is the tier a rewording would get as well.
 
     `tier` is the default one where `has_fired` is false (no signal) or confidence is low; `nearest` goes by score.
@@ -111,11 +127,11 @@ class Classification:
 def classify(features: Features, boundaries: Boundaries = DEFAULT_BOUNDARIES) -> Classification:
     """The tier of a request. Pure; some 3 us."""
     values = features.values
-    logit = _BIAS + sum([weight * values[position] for position, weight in _TERMS])
+    logit = _BIAS + sum(map(mul, _WEIGHTS, _weighed(values)))
     score = _logistic(logit)
     nearest = bisect_right(boundaries.cuts, score)
-    fired = len(features.words) >= _TELLING_WORDS or max(_telling(values)) > 0.0
-    confidence = _confidence(logit, nearest, boundaries.cuts) if fired else 0.0
+    fired = len(features.words) >= _TELLING_WORDS or any(_telling(values))
+    confidence = _confidence(logit, boundaries.logits[nearest], boundaries.logits[nearest + 1]) if fired else 0.0
     is_sure = fired and confidence >= boundaries.min_confidence
     by_score = boundaries.tiers[nearest]
     tier = by_score if is_sure else boundaries.default
@@ -143,20 +159,6 @@ def calibrate(scores: Sequence[float], shares: Sequence[float]) -> tuple[float, 
     return tuple(cuts)
 
 
-def _confidence(logit: float, nearest: int, cuts: Sequence[float]) -> float:
+def _confidence(logit: float, low: float, high: float) -> float:
     """The chance to stay between the two boundaries when the logit moves by logistic noise."""
-    low = _logit(cuts[nearest - 1]) if nearest else -inf
-    high = _logit(cuts[nearest]) if nearest < len(cuts) else inf
     return max(0.0, _logistic((high - logit) / _NOISE) - _logistic((low - logit) / _NOISE))
-
-
-def _logistic(value: float) -> float:
-    if value < -500.0:
-        return 0.0
-    return 1.0 / (1.0 + exp(-value))
-
-
-def _logit(share: float) -> float:
-    if share <= 0.0:
-        return -inf
-    return inf if share >= 1.0 else log(share / (1.0 - share))

@@ -12,12 +12,12 @@ from types import ModuleType
 from typing import Any
 
 import routing.signals
-from routing.signals import depth, language, length, modality, task_type, tool_stage
+from routing.signals import depth, language, length, modality, structure, task_type, tool_stage
 from routing.signals.modality import Modality
 from routing.signals.task_type import TaskType
 from routing.signals.tool_stage import ToolStage
 from routing.signals.turn import last_turn
-from routing.signals.view import View, index, look
+from routing.signals.view import Index, View, look
 
 
 @dataclass(slots=True)
@@ -29,7 +29,6 @@ class Features:
 
     values: tuple[float, ...]
     words: list[str]
-    hits: dict[str, int]
     tokens: int
     messages: int
     language: str
@@ -44,7 +43,8 @@ def extract(body: Mapping[str, Any]) -> Features:
     55 us at 450 characters, at most some 300 us for any body.
     """
     turn = last_turn(body)
-    view = look(body, turn, _CLASSES)
+    view = look(body, turn, _INDEX)
+    view.choices = structure.choices(view)
     view.tool_stage = stage = tool_stage.label(view)
     view.tokens = length.tokens(view)
     view.language = language.label(view)
@@ -53,7 +53,6 @@ def extract(body: Mapping[str, Any]) -> Features:
     return Features(
         values=tuple(chain.from_iterable([measure(view) for measure in _MEASURES])),
         words=view.words,
-        hits=view.hits,
         tokens=view.tokens,
         messages=depth.messages(view),
         language=view.language,
@@ -79,4 +78,4 @@ def _signals() -> list[ModuleType]:
 _MODULES = _signals()
 NAMES: tuple[str, ...] = tuple(name for module in _MODULES for name in module.NAMES)
 _MEASURES: tuple[Callable[[View], tuple[float, ...]], ...] = tuple(module.measure for module in _MODULES)
-_CLASSES = index({name: words for module in _MODULES for name, words in getattr(module, "LEXICON", {}).items()})
+_INDEX = Index({name: words for module in _MODULES for name, words in getattr(module, "LEXICON", {}).items()})

@@ -21,23 +21,16 @@ LEXICON = {
         "stack queue tree exception traceback stacktrace database query schema endpoint async thread deadlock mutex "
         "repository commit branch merge deploy backend frontend server client cache tuple substring integer integers"
     ),
+    "symbol": frozenset("(){}[];=_#<>&|:"),  # what programs are full of and prose is not
 }
-
-_SYMBOLS = frozenset("(){}[];=_#<>&|:")
 
 
 def measure(view: View) -> tuple[float, ...]:
     """Logarithms of counts, the share of symbols, fences up to 4."""
-    words = len(view.words) or 1
+    hits = view.hits
     return (
-        log1p(view.hits.get("code", 0)),
-        log1p(view.hits.get("code_talk", 0)),
-        symbols(view) / words,
+        log1p(hits["code"]),
+        log1p(hits["code_talk"]),
+        hits["symbol"] / (len(view.words) or 1),
         min(view.text.count("```"), 4),
     )
-
-
-def symbols(view: View) -> int:
-    """Characters that programs are full of and prose is not."""
-    counts = view.counts
-    return sum(map(counts.__getitem__, _SYMBOLS & counts.keys()))

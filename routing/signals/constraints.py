@@ -22,4 +22,4 @@ LEXICON = {
 
 def measure(view: View) -> tuple[float, ...]:
     """Logarithms of counts."""
-    return (log1p(view.hits.get("obligation", 0)), log1p(view.hits.get("format", 0)))
+    return (log1p(view.hits["obligation"]), log1p(view.hits["format"]))

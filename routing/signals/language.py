@@ -45,20 +45,21 @@ _STARTS_AT = partial(bisect_right, [start for _, start in _SCRIPTS])
 
 def measure(view: View) -> tuple[float, ...]:
     """Whether it is English, and the share of words with letters beyond ASCII."""
-    share = 0.0 if view.text.isascii() else len(_foreign(view)) / len(view.words)
+    share = 0.0 if view.is_ascii else len(_foreign(view)) / len(view.words)
     return (float(view.language == "en"), share)
 
 
 def label(view: View) -> str:
     """The language as ISO 639-1; `en` where nothing speaks for another one, because most prompts are English."""
-    if not view.text.isascii():
+    if not view.is_ascii:
         script = _script(_foreign(view), len(view.words))
         if script is not None:
             return script
-    best, most = "en", view.hits.get("lang_en", 0)
+    hits = view.hits
+    best, most = "en", hits["lang_en"]
     for name in LEXICON:
-        if view.hits.get(name, 0) > most:
-            best, most = name[-2:], view.hits[name]
+        if hits[name] > most:
+            best, most = name[-2:], hits[name]
     return best
 
 

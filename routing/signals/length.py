@@ -11,7 +11,7 @@ NAMES = ("log_tokens", "log_words", "mean_word_chars")
 def measure(view: View) -> tuple[float, ...]:
     """Logarithms of tokens and words, and the letters of an average word."""
     count = len(view.words)
-    letters = sum(map(len, view.words))
+    letters = len("".join(view.words))
     return (log1p(view.tokens), log1p(count), letters / count if count else 0.0)
 
 

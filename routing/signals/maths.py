@@ -46,34 +46,38 @@ LEXICON = {
         "thrice double doubled doubles triple tripled triples times"
     ),
     "comparison": words_of("more less fewer than older younger longer shorter taller faster slower bigger smaller"),
+    "operator": frozenset("+*/^=%√"),
+    "backslash": frozenset("\\"),
+    "formula": frozenset("\\$="),
+    "money": frozenset("$€£"),
+    "percent": frozenset("%"),
 }
 
 
 def measure(view: View) -> tuple[float, ...]:
     """Logarithms of counts; the share of words that are numbers."""
-    count = view.counts.get  # asking a Counter for a missing word costs a call in Python
-    words = view.words
-    numbers = [word for word in words if word.isdecimal()]
-    operators = (
-        count("+", 0) + count("*", 0) + count("/", 0) + count("^", 0) + count("=", 0) + count("%", 0) + count("√", 0)
-    )
-    money = count("$", 0) + count("€", 0) + count("£", 0)
-    points = _decimals(words) if numbers else 0
+    hits, words, numbers = view.hits, view.words, view.numbers
+    count = distinct = longest = points = 0
+    if numbers:
+        count, distinct = len(numbers), len(set(numbers))
+        longest = min(max(map(len, numbers)), 12)
+        points = _decimals(words)
+    money = hits["money"]
     return (
-        log1p(view.hits.get("maths", 0)),
-        log1p(view.hits.get("quantity", 0)),
-        log1p(len(numbers)),
-        len(numbers) / (len(words) or 1),
-        log1p(len(set(numbers))),
-        min(max(map(len, numbers), default=0), 12),
-        log1p(operators),
-        log1p(count("\\", 0)),
+        log1p(hits["maths"]),
+        log1p(hits["quantity"]),
+        log1p(count),
+        count / (len(words) or 1),
+        log1p(distinct),
+        longest,
+        log1p(hits["operator"]),
+        log1p(hits["backslash"]),
         log1p(points),
         log1p(money),
-        log1p(count("%", 0)),
+        log1p(hits["percent"]),
         log1p(min(points, money)),
-        log1p(view.hits.get("fraction", 0)),
-        log1p(view.hits.get("comparison", 0)),
+        log1p(hits["fraction"]),
+        log1p(hits["comparison"]),
     )
 
 

@@ -34,9 +34,9 @@ def measure(view: View) -> tuple[float, ...]:
     """Logarithms of counts."""
     hits = view.hits
     return (
-        log1p(hits.get("demanding", 0)),
-        log1p(hits.get("reasoning", 0)),
-        log1p(hits.get("connective", 0)),
-        log1p(hits.get("hypothetical", 0)),
-        log1p(hits.get("negation", 0)),
+        log1p(hits["demanding"]),
+        log1p(hits["reasoning"]),
+        log1p(hits["connective"]),
+        log1p(hits["hypothetical"]),
+        log1p(hits["negation"]),
     )

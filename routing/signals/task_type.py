@@ -2,7 +2,6 @@
 
 from enum import StrEnum
 
-from routing.signals import code, maths, structure
 from routing.signals.tool_stage import ToolStage
 from routing.signals.view import View, words_of
 
@@ -42,7 +41,7 @@ LEXICON = {
 }
 
 _SMALL_TALK_WORDS = 12
-
+_MANY_SYMBOLS = 0.15  # of all words
 
 _ONE_HOT = {kind.value: tuple(float(kind is other) for other in TaskType) for kind in TaskType}
 
@@ -58,29 +57,16 @@ def label(view: View) -> TaskType:
         return TaskType.AGENTIC
     hits = view.hits
     words = len(view.words)
-    if words <= _SMALL_TALK_WORDS and hits.get("greeting", 0) and hits.get("small_talk", 0) * 3 >= words:
+    if words <= _SMALL_TALK_WORDS and hits["greeting"] and hits["small_talk"] * 3 >= words:
         return TaskType.SMALL_TALK
+    symbols = hits["symbol"] / (words or 1)
+    numbers = len(view.numbers)
     evidence = (
-        (_code(view), TaskType.CODE),
-        (_maths(view), TaskType.MATHS),
-        (2.0 * hits.get("extraction", 0), TaskType.EXTRACTION),
-        (2.0 * hits.get("writing", 0), TaskType.WRITING),
-        (1.5 * hits.get("reasoning", 0), TaskType.ANALYSIS),
-        (1.0 + 0.5 * hits.get("factual", 0) + 0.5 * structure.choices(view), TaskType.FACTUAL),
+        (2.0 * hits["code"] + 1.2 * hits["code_talk"] + (4.0 if symbols > _MANY_SYMBOLS else 0.0), TaskType.CODE),
+        (1.2 * hits["maths"] + 0.4 * hits["quantity"] + 0.4 * numbers + 0.5 * hits["formula"], TaskType.MATHS),
+        (2.0 * hits["extraction"], TaskType.EXTRACTION),
+        (2.0 * hits["writing"], TaskType.WRITING),
+        (1.5 * hits["reasoning"], TaskType.ANALYSIS),
+        (1.0 + 0.5 * hits["factual"] + 0.5 * view.choices, TaskType.FACTUAL),
     )
     return max(evidence)[1]
-
-
-def _code(view: View) -> float:
-    share = code.symbols(view) / (len(view.words) or 1)
-    return 2.0 * view.hits.get("code", 0) + 1.2 * view.hits.get("code_talk", 0) + (4.0 if share > 0.15 else 0.0)
-
-
-def _maths(view: View) -> float:
-    numbers = sum(map(str.isdecimal, view.words))
-    count = view.counts.get
-    formulas = count("\\", 0) + count("$", 0) + count("=", 0)
-    return 1.2 * view.hits.get(_MATHS, 0) + 0.4 * view.hits.get(_QUANTITY, 0) + 0.4 * numbers + 0.5 * formulas
-
-
-_MATHS, _QUANTITY, *_ = maths.LEXICON

@@ -40,6 +40,9 @@ _GREETING = re.compile(
 _THANKS = re.compile(
     r"[\s,]*(?:thanks|thank you|many thanks|thx|cheers|please)(?: in advance| so much| a lot)?[\s.!]*\Z", re.IGNORECASE
 )
+# No other character begins a greeting; and without one of four words in the tail nobody thanks: a look at those is
+# cheaper than the patterns. Beyond ASCII there are letters that only the pattern takes for ours (U+212A is a k).
+_GREETING_STARTS = frozenset("hHdDpPqQ")
 _THANKS_CHARS = 40
 _TASK_CHARS = 30
 
@@ -63,6 +66,11 @@ def last_turn(body: Mapping[str, Any]) -> Turn:
         turn = Turn()
         _read(body.get("prompt", body.get("input")), turn)
         return turn
+    last = messages[-1] if messages else None
+    if type(last) is dict and last.get("role") == "user":
+        content = last.get("content")
+        if type(content) is str and (text := visible(content)):
+            return Turn(text, len(content))  # what most requests are
     turn = Turn()
     for message in reversed(messages[-_MESSAGES_BACK:]):
         if isinstance(message, dict) and message.get("role") == "user":
@@ -109,8 +117,9 @@ _MEDIA: Mapping[str, str] = {
 
 def visible(text: str) -> str:
     """`text` without blocks, quoted lines and courtesies, clipped. Where only quoted lines would be left, they stay."""
-    head, position = _head(text)
-    text = head + _tail(text, position) if position < len(text) else head
+    if len(text) > HEAD_CHARS + TAIL_CHARS or "<" in text:
+        head, position = _head(text)
+        text = head + _tail(text, position) if position < len(text) else head
     if ">" in text and (text.startswith(">") or "\n>" in text):
         lines = [line for line in text.split("\n") if not line.startswith(">") or line.startswith(">>>")]
         text = "\n".join(lines).strip() or text
@@ -119,10 +128,16 @@ def visible(text: str) -> str:
 
 def _without_courtesies(text: str) -> str:
     """`text` without greeting and thanks, so that a polite request is judged like a curt one."""
-    greeting = _GREETING.match(text)
-    start = greeting.end() if greeting else 0
-    thanks = _THANKS.search(text, max(start, len(text) - _THANKS_CHARS))
-    end = thanks.start() if thanks else len(text)
+    length = len(text)
+    if length < _TASK_CHARS:
+        return text
+    start, end = 0, length
+    if text[0] in _GREETING_STARTS and (greeting := _GREETING.match(text)):
+        start = greeting.end()
+    tail = text[-_THANKS_CHARS:].lower()
+    if "thank" in tail or "please" in tail or "thx" in tail or "cheers" in tail or not tail.isascii():
+        thanks = _THANKS.search(text, max(start, length - _THANKS_CHARS))
+        end = thanks.start() if thanks else length
     return text[start:end] if end - start >= _TASK_CHARS else text
 
 

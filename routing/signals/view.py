@@ -1,9 +1,9 @@
 """What all signals look at: the text, tokenised once, with every dictionary consulted once."""
 
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from struct import Struct
 from typing import Any
 
 from routing.signals.turn import Turn
@@ -20,43 +20,58 @@ Lexicon = Mapping[str, frozenset[str]]
 
 @dataclass(slots=True)
 class View:
-    """One request as signals see it. `words` are lower-case; `counts` has how often each occurs; `hits` how many words
-    belong to a word class. The three labels and the tokens are filled in before anything is measured.
+    """One request as signals see it. `words` are lower-case, and single characters of what is neither letter nor digit;
+    `hits` has how many of them belong to each word class, `distinct` is how many differ, `numbers` are those of digits
+    alone. `choices`, the tokens and the labels are filled in before anything is measured.
     """
 
     body: Mapping[str, Any]
     turn: Turn
     text: str
     words: list[str]
-    counts: Counter[str]
-    hits: dict[str, int]
+    hits: Mapping[str, int]
+    distinct: int
+    numbers: list[str]
+    is_ascii: bool
+    choices: int = 0
     language: str = ""
     task_type: str = ""
     tool_stage: str = ""
     tokens: int = 0
 
 
-def index(lexicons: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
-    """Word classes turned round: word -> its classes."""
-    classes: dict[str, list[str]] = {}
-    for name, words in lexicons.items():
-        for word in words:
-            classes.setdefault(word, []).append(name)
-    return {word: tuple(names) for word, names in classes.items()}
+class Index:
+    """Word classes turned round, so that one look-up per word counts the words of every class.
+
+    A word stands for a number with a field of 16 bits for each class, 1 where the word belongs to it: the sum over a
+    text has all counts side by side. That takes a quarter of the time of counting words and then their classes.
+    """
+
+    def __init__(self, lexicons: Lexicon) -> None:
+        self._names = tuple(lexicons)
+        fields: dict[str, int] = {}
+        for place, words in enumerate(lexicons.values()):
+            for word in words:
+                fields[word] = fields.get(word, 0) | 1 << (16 * place)
+        self._field = fields.get
+        self._counts = Struct(f"<{len(self._names)}H")
+
+    def hits(self, words: Sequence[str]) -> dict[str, int]:
+        """How many of `words`, fewer than 65,536, belong to each class."""
+        total = sum(filter(None, map(self._field, words)))
+        counts = self._counts
+        return dict(zip(self._names, counts.unpack(total.to_bytes(counts.size, "little")), strict=True))
 
 
-def look(body: Mapping[str, Any], turn: Turn, classes: Mapping[str, tuple[str, ...]]) -> View:
-    """Tokenise the turn and look its words up in `classes`, as made by `index`."""
+def look(body: Mapping[str, Any], turn: Turn, index: Index) -> View:
+    """Tokenise the turn and look its words up."""
     text = turn.text
-    words = (_ASCII_WORD if text.isascii() else _WORD).findall(text.lower())
+    is_ascii = text.isascii()
+    words = (_ASCII_WORD if is_ascii else _WORD).findall(text.lower())
     if len(words) > MAX_WORDS:
         words[_HEAD_WORDS : _HEAD_WORDS - MAX_WORDS] = ()
-    counts = Counter(words)
-    hits: dict[str, int] = {}
-    for word in counts.keys() & classes.keys():
-        for name in classes[word]:
-            hits[name] = hits.get(name, 0) + counts[word]
-    return View(body, turn, text, words, counts, hits)
+    numbers = list(filter(str.isdecimal, words))
+    return View(body, turn, text, words, index.hits(words), len(set(words)), numbers, is_ascii)
 
 
 def words_of(text: str) -> frozenset[str]:
