@@ -25,8 +25,9 @@ class Api:
     middle: bytes
     is_stream: bool = False
 
-    def body(self, model: str) -> dict[str, Any]:
-        said = [{"role": "user", "content": PROMPT}] if self.field == "messages" else PROMPT
+    def body(self, model: str, text: str = PROMPT) -> dict[str, Any]:
+        """A request with one text."""
+        said = [{"role": "user", "content": text}] if self.field == "messages" else text
         body: dict[str, Any] = {"model": model, self.field: said}
         return body | {"stream": True} if self.is_stream else body
 
@@ -39,8 +40,8 @@ class Api:
     def request_bytes(self, model: str) -> bytes:
         """The same as it goes over the wire; the connection is not kept."""
         body = json.dumps(self.body(model)).encode()
-        length = str(len(body))
-        head = head_of("POST", f"/v1{self.path}", content_type="application/json", content_length=length, **AUTH)
+        fields = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+        head = head_of("POST", f"/v1{self.path}", **AUTH, **fields)
         return head + body
 
     def check_answered(self, answer: Answer, by: str | None = None) -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from tests.fakes.chaos import Fault
 from tests.fakes.gateway import Gateway
+from tests.fakes.http import connect
 from tests.fakes.promptness import typical
 from tests.fakes.script import Script, Stall, endless_stream, silent
+from tests.faults.other_apis import CROWD, of_crowd
 from tests.faults.setup import AUTH, DIALECTS, begin, check_answered, matrix_config, timed
 
 pytestmark = pytest.mark.e2e
@@ -116,8 +118,11 @@ def test_row_14_1000_departures_at_once(upstream, chaos):
     with Gateway(config) as gateway:
         assert gateway.chat("good", headers=AUTH).status == 200
         before = open_files(gateway.pid)
-        models = ("silent", "begun")
-        socks = [begin(gateway, models[n % 2], stream=n % 4 != 0) for n in range(DEPARTURES)]
+        streams = [api for api in CROWD if api.is_stream]
+        calling = [(streams[n // 2 % 2], "begun") if n % 2 else (of_crowd(n // 2), "silent") for n in range(DEPARTURES)]
+        socks = [connect(gateway.root_url) for _ in calling]
+        for sock, (api, model) in zip(socks, calling, strict=True):
+            sock.sendall(api.request_bytes(model))
         calls = upstream.wait_requests(DEPARTURES + 1)
         for sock in socks:
             sock.close()

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.setup import UPSTREAM_SECRET
 from tests.fakes.http import connect, head_of, raw, read_all, send
 from tests.fakes.script import Script
+from tests.faults.other_apis import CROWD, of_crowd
 from tests.faults.setup import AUTH, PROMPT, WHOLE_TEXT, timed
 
 pytestmark = pytest.mark.e2e
@@ -50,6 +51,10 @@ BOMBS = {
     "an endless chunked body": (
         head_of("POST", CHAT, transfer_encoding="chunked", **POSTED), b"10000\r\n" + b"x" * 65_536 + b"\r\n", 300,
         b"413",
+    ),
+    "an endless input": (
+        head_of("POST", "/v1/embeddings", transfer_encoding="chunked", **POSTED),
+        b"10000\r\n" + b"x" * 65_536 + b"\r\n", 300, b"413",
     ),
 }  # fmt: skip
 
@@ -99,38 +104,38 @@ def test_row_23_huge_bodies_that_do_not_end(gateway, upstream):
         sock.close()
 
 
-def nested(depth, opening="[", closing="]"):
-    return (json.dumps(BODY)[:-1] + f',"deep":{opening * depth}1{closing * depth}}}').encode()
+def nested(body, depth, opening="[", closing="]"):
+    return body[:-1] + f',"deep":{opening * depth}1{closing * depth}}}'.encode()
 
 
+# What is made of the body of a good request.
 HOSTILE_JSON = {
-    "not JSON": b"{model:",
-    "cut": b'{"model":"good","messages":[',
-    "an array": b'[{"model":"good"}]',
-    "null": b"null",
-    "bad UTF-8": b'{"model":"good","messages":[{"role":"user","content":"\xff\xfe"}]}',
-    "a lone surrogate": b'{"model":"good","messages":[{"role":"user","content":"\\ud800"}]}',
-    "NaN": b'{"model":"good","messages":[{"role":"user","content":"x"}],"temperature":NaN}',
-    "an integer of 5,000 digits": json.dumps(BODY)[:-1].encode() + b',"seed":' + b"9" * 5000 + b"}",
-    "100,000 brackets": b"[" * 100_000,
-    "a deep array": nested(5000),
-    "a deep object": nested(5000, '{"a":', "}"),
-    "a zero byte": b'{"model":"good\x00","messages":[]}',
-    "the model is an object": json.dumps(BODY | {"model": {"$ref": "#"}}).encode(),
+    "not JSON": lambda _: b"{model:",
+    "cut": lambda body: body[:-10],
+    "an array": lambda body: b"[%b]" % body,
+    "null": lambda _: b"null",
+    "bad UTF-8": lambda body: body.replace(b"alpha", b"\xff\xfe"),
+    "a lone surrogate": lambda body: body.replace(b"alpha", b"\\ud800"),
+    "NaN": lambda body: body[:-1] + b',"temperature":NaN}',
+    "an integer of 5,000 digits": lambda body: body[:-1] + b',"seed":' + b"9" * 5000 + b"}",
+    "100,000 brackets": lambda _: b"[" * 100_000,
+    "a deep array": lambda body: nested(body, 5000),
+    "a deep object": lambda body: nested(body, 5000, '{"a":', "}"),
+    "a zero byte": lambda body: body.replace(b"good", b"good\x00"),
+    "the model is an object": lambda body: body.replace(b'"good"', b'{"$ref":"#"}'),
 }
 
 
 @only("name", HOSTILE_JSON)
-def test_row_24_hostile_json(gateway, upstream, stream, name):
-    body = HOSTILE_JSON[name]
-    if stream and body.startswith(b'{"'):
-        body = b'{"stream":true,' + body[1:]
-    refused = gateway.metric("signalbox_refusals_total", endpoint="chat")
-    answer = send(f"{gateway.base_url}/chat/completions", body, headers=AUTH)
-    assert answer.status == 400, answer.body[:300]
-    assert answer.error["type"] == "invalid_request_error"
-    assert len(answer.body) < 2000
-    gateway.wait_metric("signalbox_refusals_total", refused + 1, endpoint="chat")
+def test_row_24_hostile_json(gateway, upstream, name):
+    refused = gateway.metric("signalbox_refusals_total")
+    for api in CROWD:
+        body = HOSTILE_JSON[name](json.dumps(api.body("good")).encode())
+        answer = send(gateway.base_url + api.path, body, headers=AUTH)
+        assert answer.status == 400, (api, answer.body[:300])
+        assert answer.error["type"] == "invalid_request_error"
+        assert len(answer.body) < 2000
+    gateway.wait_metric("signalbox_refusals_total", refused + len(CROWD))
     assert upstream.requests() == []
 
 
@@ -151,14 +156,16 @@ HEADERS = ("host", "x-forwarded-host", "x-forwarded-for", "forwarded", "x-origin
            "x-http-method-override", "referer", "origin", "via", "te")  # fmt: skip
 
 
-def test_row_34_ssrf_fields_and_headers(gateway, upstream, stream, trap):
+@only("api", CROWD, ids=lambda api: api.name)
+def test_row_34_ssrf_fields_and_headers(gateway, upstream, trap, api):
     """Where a call goes is the operator's to say: neither a field nor a header of the caller's has a part in it."""
+    url, body = gateway.base_url + api.path, api.body("good")
     for field in FIELDS:
-        answer = send(f"{gateway.base_url}/chat/completions", BODY | {"stream": stream, field: trap}, headers=AUTH)
+        answer = send(url, body | {field: trap}, headers=AUTH)
         assert answer.status in (200, 400), answer.body
     for header in HEADERS:
         value = trap.removeprefix("http://") if header == "host" else trap
-        answer = send(f"{gateway.base_url}/chat/completions", BODY | {"stream": stream}, headers=AUTH | {header: value})
+        answer = send(url, body, headers=AUTH | {header: value})
         assert answer.status in (200, 400), answer.body
     calls = upstream.requests()
     assert len(calls) >= len(HEADERS) - 2
@@ -168,11 +175,12 @@ def test_row_34_ssrf_fields_and_headers(gateway, upstream, stream, trap):
     assert not {name for name, _ in sent} & set(HEADERS) - {"host"}
 
 
-def test_row_34_model_names(gateway, upstream, stream, trap):
+@only("api", CROWD, ids=lambda api: api.name)
+def test_row_34_model_names(gateway, upstream, trap, api):
     for model in (f"{trap}/v1", f"good/{trap}", "good/../../admin", "../good", "good/%2e%2e/x", "file:///etc/passwd"):
-        answer = send(f"{gateway.base_url}/chat/completions", BODY | {"model": model, "stream": stream}, headers=AUTH)
+        answer = send(gateway.base_url + api.path, api.body(model), headers=AUTH)
         assert answer.status in (200, 400, 404), answer.body
-    assert {call.path for call in upstream.requests()} <= {CHAT}, "a name is never part of an address"
+    assert {call.path for call in upstream.requests()} <= {f"/v1{api.path}"}, "a name is never part of an address"
 
 
 def test_row_34_redirects(gateway, upstream, lane, stream, trap):
@@ -212,7 +220,8 @@ def test_row_36_hostile_label_values(gateway, upstream):
         noise = f'x{number}"}}\n{{é'
         headers = AUTH | {"x-signalbox-tags": f"t{number},application=a{number}", "user-agent": f"agent-{number}"}
         send(f"{gateway.base_url}/chat/completions", body | {"model": noise}, headers=headers)
-        send(f"{gateway.base_url}/chat/completions", body | {"model": f"good/m{number}"}, headers=headers)
+        api = of_crowd(number)
+        send(gateway.base_url + api.path, api.body(f"good/m{number}"), headers=headers)
         send(f"{gateway.root_url}/v1/{number}", headers=AUTH | {"x-signalbox-session": f"s{number}"})
         send(f"{gateway.root_url}/v1/models", method=f"M{number}", headers={"authorization": f"Bearer k{number}"})
     # 400 is what is promised; one series for each value would already be a hundred.

@@ -11,6 +11,7 @@ from tests.fakes.chaos import fin, reset
 from tests.fakes.gateway import ADMIN_KEY
 from tests.fakes.http import Answer, send
 from tests.fakes.script import error, reply, sse
+from tests.faults.other_apis import APIS
 from tests.faults.setup import AUTH, MID_EVENT, begin, timed
 
 pytestmark = pytest.mark.e2e
@@ -55,6 +56,10 @@ def test_row_35_secret_and_prompt_canaries(gateway, upstream, chaos, lane, strea
         odd = lane("patient-openai")
         upstream.always(odd.upstream_model, script)
         ask(odd.sole)
+    upstream.script(own.upstream_model, *echoing(500), *echoing(400))
+    for api in APIS:
+        bodies = [api.body(model, CANARY) for model in (own.sole, own.sole, "good")]
+        said.extend(told(send(gateway.base_url + api.path, body, headers=AUTH)) for body in bodies)
     ask("good", key=f"{KEY}-wrong")
     said.append(told(send(f"{gateway.base_url}/chat/completions", f"{{{CANARY}".encode(), headers=AUTH)))
     said.append(told(send(f"{gateway.root_url}/readyz")))
