@@ -40,9 +40,20 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of a file, in the order of `ast.walk`."""
+    return tuple(ast.walk(tree(path)))
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Dotted names of the modules that a file imports anywhere; `from a import b` gives `a` and `a.b`."""
-    for node in ast.walk(tree(path)):
+    return frozenset(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -146,6 +146,12 @@ def require() -> Path:
     return found
 
 
+def marks() -> list[pytest.MarkDecorator]:
+    """Of a module that reads recordings: skipped where there are none, and all in one worker, which reads them once."""
+    reason = "no recorded exchanges beside this checkout"
+    return [pytest.mark.skipif(folder() is None, reason=reason), pytest.mark.xdist_group("recordings")]
+
+
 @cache
 def exchanges() -> tuple[Exchange, ...]:
     """Every exchange of every recording, in a stable order. About two seconds; cached for the process."""

@@ -4,10 +4,10 @@ import json
 import random
 import re
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import orjson
-import pytest
 
 from providers.anthropic import AnthropicProvider
 from providers.base import ErrorKind, ProviderError, ProviderOptions, Request, Target
@@ -15,39 +15,58 @@ from tests.providers import cassettes
 from tests.providers.anthropic_inverse import normal, openai_request
 from tests.providers.cassettes import Exchange
 from tests.providers.openai_schema import deviations
+from tests.providers.recorded import every
 
-EXCHANGES = cassettes.select("anthropic", "messages") if cassettes.folder() else []
-REPLIES = [e for e in EXCHANGES if e.status == 200 and not e.is_stream]
 # Made up for a client's test: a second answer begins inside the first. See test_anthropic_stream.py.
 SPLICED = "spliced-message-start"
-STREAMS = [
-    replace(e, response_body=body, source=f"{e.source}@{number}")
-    for e in EXCHANGES
-    if e.status == 200 and e.is_stream and SPLICED not in e.source
-    # Some recordings hold the answers of a whole tool loop, one after the other.
-    for number, body in enumerate(re.split(rb"(?<=\n\n)(?=event: message_start\n)", e.response_body))
-]
-FAILURES = [e for e in EXCHANGES if e.status != 200]
-# The client sent something that is no request (it was refused with a 400), or turns that OpenAI's roles cannot say.
-NOT_SAYABLE = [
-    e
-    for e in EXCHANGES
-    if e.request_json
-    and (
-        not isinstance(e.request_json["messages"][0], dict)
-        or any(message["role"] == "system" for message in e.request_json["messages"])
-    )
-]
-REQUESTS = [e for e in EXCHANGES if e.request_json and e not in NOT_SAYABLE]
 
-pytestmark = pytest.mark.skipif(not EXCHANGES, reason="no recorded exchanges beside this checkout")
+pytestmark = cassettes.marks()
 
 PROVIDER = AnthropicProvider(ProviderOptions("claude", "anthropic", api_key="sk-ant-0123456789"), clock=lambda: 1000.0)
 TARGET = Target("claude-sonnet-4-5")
 
 
-def by_source(exchanges: list[Exchange]) -> Any:
-    return pytest.mark.parametrize("exchange", exchanges, ids=[e.source for e in exchanges])
+@cache
+def exchanges() -> list[Exchange]:
+    return cassettes.select("anthropic", "messages")
+
+
+def replies() -> list[Exchange]:
+    return [e for e in exchanges() if e.status == 200 and not e.is_stream]
+
+
+@cache
+def streams() -> list[Exchange]:
+    return [
+        replace(e, response_body=body, source=f"{e.source}@{number}")
+        for e in exchanges()
+        if e.status == 200 and e.is_stream and SPLICED not in e.source
+        # Some recordings hold the answers of a whole tool loop, one after the other.
+        for number, body in enumerate(re.split(rb"(?<=\n\n)(?=event: message_start\n)", e.response_body))
+    ]
+
+
+def failures() -> list[Exchange]:
+    return [e for e in exchanges() if e.status != 200]
+
+
+def not_sayable() -> list[Exchange]:
+    """What is no request (it was refused with a 400), or has turns that OpenAI's roles cannot say."""
+    return [
+        e
+        for e in exchanges()
+        if e.request_json
+        and (
+            not isinstance(e.request_json["messages"][0], dict)
+            or any(message["role"] == "system" for message in e.request_json["messages"])
+        )
+    ]
+
+
+@cache
+def requests() -> list[Exchange]:
+    unsayable = not_sayable()
+    return [e for e in exchanges() if e.request_json and e not in unsayable]
 
 
 def request(body: dict[str, Any] | None = None, *, stream: bool = False, include_usage: bool = True) -> Request:
@@ -87,7 +106,7 @@ def assert_same_answer(message: dict[str, Any], blocks: list[dict[str, Any]]) ->
     assert kept == [block for block in blocks if block["type"] in ("thinking", "redacted_thinking")]
 
 
-@by_source(REPLIES)
+@every(replies)
 def test_a_recorded_answer_comes_through_whole(exchange: Exchange) -> None:
     recorded = json.loads(exchange.response_body)
     reply = PROVIDER.reply(request(), TARGET, exchange.response_body)
@@ -157,7 +176,7 @@ def decode(pieces: list[bytes], *, include_usage: bool = True) -> tuple[bytes, A
     return sent, decoder
 
 
-@by_source(STREAMS)
+@every(streams)
 def test_a_recorded_stream_comes_through_whole(exchange: Exchange) -> None:
     sent, decoder = decode([exchange.response_body])
     assert decoder.error is None
@@ -179,7 +198,7 @@ def test_a_recorded_stream_comes_through_whole(exchange: Exchange) -> None:
     assert decoder.has_content == (is_refused or any(b["type"] in ("text", "tool_use", "thinking") for b in blocks))
 
 
-@by_source(STREAMS)
+@every(streams)
 def test_where_the_network_cuts_a_stream_changes_nothing(exchange: Exchange) -> None:
     whole, _ = decode([exchange.response_body], include_usage=False)
     dice = random.Random(exchange.source)
@@ -193,7 +212,7 @@ def test_where_the_network_cuts_a_stream_changes_nothing(exchange: Exchange) -> 
         assert decode(pieces, include_usage=False)[0] == whole
 
 
-@by_source(STREAMS)
+@every(streams)
 def test_a_stream_without_its_end_is_cut_but_counted(exchange: Exchange) -> None:
     body = exchange.response_body
     cut = body[: body.rindex(b"event: message_stop")] if b"event: message_stop" in body else body[: len(body) // 2]
@@ -206,7 +225,7 @@ def test_a_stream_without_its_end_is_cut_but_counted(exchange: Exchange) -> None
     assert decoder.usage.prompt_tokens == expected_usage(usage)["prompt_tokens"]
 
 
-@by_source(FAILURES)
+@every(failures)
 def test_a_recorded_failure_is_classified(exchange: Exchange) -> None:
     error = PROVIDER.error(exchange.status, exchange.response_headers, exchange.response_body)
     recorded = json.loads(exchange.response_body)["error"]
@@ -216,7 +235,7 @@ def test_a_recorded_failure_is_classified(exchange: Exchange) -> None:
     assert set(error.error) == {"message", "type", "param", "code"}
 
 
-@by_source(REQUESTS)
+@every(requests)
 def test_the_request_for_the_same_conversation_means_the_same(exchange: Exchange) -> None:
     recorded = exchange.request_json
     body = openai_request(recorded)
@@ -233,4 +252,4 @@ def test_the_request_for_the_same_conversation_means_the_same(exchange: Exchange
 
 
 def test_what_cannot_be_said_is_little() -> None:
-    assert len(NOT_SAYABLE) <= len(REQUESTS) // 40
+    assert len(not_sayable()) <= len(requests()) // 40

@@ -3,10 +3,10 @@
 import json
 import random
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import orjson
-import pytest
 
 from providers.base import Call, ErrorKind, ProviderOptions, Reply, Request, Target
 from providers.gemini import GeminiProvider
@@ -14,28 +14,53 @@ from tests.providers import cassettes
 from tests.providers.cassettes import Exchange
 from tests.providers.gemini_inverse import normal, openai_request
 from tests.providers.openai_schema import deviations
+from tests.providers.recorded import every
 
-ALL = [*cassettes.select("gemini"), *cassettes.select("vertex")] if cassettes.folder() else []
-CHATS = [e for e in ALL if e.endpoint in ("generate", "generate_stream")]
-FAILURES = [e for e in ALL if e.endpoint in ("generate", "generate_stream") and b'"error"' in e.response_body[:40]]
-EMBEDDINGS = [e for e in ALL if (e.endpoint == "embed" and e.status == 200)]
-# A file of embeddings among the answers of a client's tests, which carry no address.
-PREDICTIONS = [e for e in CHATS if b'"predictions"' in e.response_body]
-REPLIES = [
-    e
-    for e in CHATS
-    if e.endpoint == "generate" and e.status == 200 and not e.is_stream and e not in FAILURES and e not in PREDICTIONS
-]
-STREAMS = [e for e in CHATS if e.endpoint == "generate_stream" and e.status == 200 and e not in FAILURES]
-REQUESTS = [e for e in CHATS if e.request_json]
-
-pytestmark = pytest.mark.skipif(not ALL, reason="no recorded exchanges beside this checkout")
+pytestmark = cassettes.marks()
 
 PROVIDER = GeminiProvider(ProviderOptions("google", "gemini", api_key="AIzaSyA-0123456789"), clock=lambda: 1000.0)
 
 
-def by_source(exchanges: list[Exchange]) -> Any:
-    return pytest.mark.parametrize("exchange", exchanges, ids=[e.source for e in exchanges])
+@cache
+def everything() -> list[Exchange]:
+    return [*cassettes.select("gemini"), *cassettes.select("vertex")]
+
+
+def chats() -> list[Exchange]:
+    return [e for e in everything() if e.endpoint in ("generate", "generate_stream")]
+
+
+def failures() -> list[Exchange]:
+    return [e for e in chats() if b'"error"' in e.response_body[:40]]
+
+
+def embeddings() -> list[Exchange]:
+    return [e for e in everything() if (e.endpoint == "embed" and e.status == 200)]
+
+
+def vectors_of_text() -> list[Exchange]:
+    return [e for e in embeddings() if "inline_data" not in json.dumps(e.request_json)]
+
+
+def predictions() -> list[Exchange]:
+    """A file of embeddings among the answers of a client's tests, which carry no address."""
+    return [e for e in chats() if b'"predictions"' in e.response_body]
+
+
+@cache
+def replies() -> list[Exchange]:
+    others = [*failures(), *predictions()]
+    return [e for e in chats() if e.endpoint == "generate" and e.status == 200 and not e.is_stream and e not in others]
+
+
+@cache
+def streams() -> list[Exchange]:
+    failed = failures()
+    return [e for e in chats() if e.endpoint == "generate_stream" and e.status == 200 and e not in failed]
+
+
+def requests() -> list[Exchange]:
+    return [e for e in chats() if e.request_json]
 
 
 def request(body: dict[str, Any] | None = None, *, stream: bool = False, operation: Any = "chat") -> Request:
@@ -115,7 +140,7 @@ def assert_classes_add_up(reply_usage: Any, shown: dict[str, Any] | None) -> Non
     assert sum(getattr(reply_usage, name) for name in fields) == shown["total_tokens"]
 
 
-@by_source(REPLIES)
+@every(replies)
 def test_a_recorded_answer_comes_through_whole(exchange: Exchange) -> None:
     recorded = json.loads(exchange.response_body)
     reply = PROVIDER.reply(request(), target(exchange), exchange.response_body)
@@ -166,7 +191,7 @@ def put_together(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     return message
 
 
-@by_source(STREAMS)
+@every(streams)
 def test_a_recorded_stream_comes_through_whole(exchange: Exchange) -> None:
     sent, decoder = decoded([wire_of(exchange)])
     assert decoder.error is None
@@ -190,7 +215,7 @@ def test_a_recorded_stream_comes_through_whole(exchange: Exchange) -> None:
     assert decoder.output_bytes > 0
 
 
-@by_source(STREAMS)
+@every(streams)
 def test_where_the_network_cuts_a_stream_makes_no_difference(exchange: Exchange) -> None:
     wire = wire_of(exchange)
     whole, _ = decoded([wire])
@@ -203,11 +228,11 @@ def test_where_the_network_cuts_a_stream_makes_no_difference(exchange: Exchange)
 
 
 def test_a_stream_can_be_cut_between_any_two_bytes() -> None:
-    wire = min((wire_of(e) for e in STREAMS), key=len)
+    wire = min((wire_of(e) for e in streams()), key=len)
     assert decoded([wire[at : at + 1] for at in range(len(wire))])[0] == decoded([wire])[0]
 
 
-@by_source(REQUESTS)
+@every(requests)
 def test_the_request_for_a_recorded_conversation_means_the_same(exchange: Exchange) -> None:
     body = openai_request(exchange.request_json)
     call = PROVIDER.call(request(body, stream=exchange.endpoint == "generate_stream"), target(exchange))
@@ -217,7 +242,7 @@ def test_the_request_for_a_recorded_conversation_means_the_same(exchange: Exchan
         assert call.url.partition("?")[0] == exchange.request_url.partition("?")[0].replace("/v1/", "/v1beta/")
 
 
-@by_source(FAILURES)
+@every(failures)
 def test_a_recorded_failure_is_classified(exchange: Exchange) -> None:
     status = exchange.status if exchange.status >= 400 else json.loads(exchange.response_body)["error"]["code"]
     error = PROVIDER.error(status, exchange.response_headers, exchange.response_body)
@@ -233,7 +258,7 @@ def test_a_recorded_failure_is_classified(exchange: Exchange) -> None:
     assert error.retry_after_s == (34.4 if error.kind is ErrorKind.THROTTLED else None)
 
 
-@by_source([*EMBEDDINGS, *PREDICTIONS])
+@every(lambda: [*embeddings(), *predictions()])
 def test_recorded_embeddings_come_through(exchange: Exchange) -> None:
     recorded = json.loads(exchange.response_body)
     vectors = [e["values"] for e in recorded.get("embeddings", [])]
@@ -251,7 +276,7 @@ def test_recorded_embeddings_come_through(exchange: Exchange) -> None:
     assert answer["usage"]["prompt_tokens"] == (told or reply.usage.prompt_tokens)
 
 
-@by_source([e for e in EMBEDDINGS if "inline_data" not in json.dumps(e.request_json)])
+@every(vectors_of_text)
 def test_the_request_for_recorded_embeddings_is_the_same(exchange: Exchange) -> None:
     recorded = exchange.request_json["requests"]
     asked: dict[str, Any] = {"model": "any", "input": [item["content"]["parts"][0]["text"] for item in recorded]}
@@ -264,7 +289,7 @@ def test_the_request_for_recorded_embeddings_is_the_same(exchange: Exchange) -> 
 
 
 def test_a_stream_without_its_end_is_a_cut_stream() -> None:
-    for exchange in STREAMS:
+    for exchange in streams():
         events = events_of(exchange)
         if len(events) > 1 and not any(c.get("finishReason") for e in events[:-1] for c in e.get("candidates", [])):
             wire = wire_of(replace(exchange, is_stream=False, response_body=orjson.dumps(events[:-1])))

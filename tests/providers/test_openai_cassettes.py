@@ -5,6 +5,7 @@ import json
 import os
 import random
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import orjson
@@ -16,18 +17,11 @@ from providers.catalog import vendors
 from tests.providers import cassettes
 from tests.providers.cassettes import Exchange
 from tests.providers.openai_schema import deviations
+from tests.providers.recorded import every
 
 OPERATIONS: dict[str, Operation] = {"chat": "chat", "completions": "completions", "embeddings": "embeddings"}
 # Not of this family on these paths: their own dialects.
 FOREIGN = {"writer"}
-EXCHANGES = (
-    [e for e in cassettes.select(None, *OPERATIONS) if e.provider not in FOREIGN and e.response_body]
-    if cassettes.folder()
-    else []
-)
-REPLIES = [e for e in EXCHANGES if e.status == 200 and not e.is_stream]
-STREAMS = [e for e in EXCHANGES if e.status == 200 and e.is_stream]
-FAILURES = [e for e in EXCHANGES if e.status != 200]
 SCHEMAS = {"chat": "CreateChatCompletionResponse", "completions": "CreateCompletionResponse",
            "embeddings": "CreateEmbeddingResponse"}  # fmt: skip
 CHUNKS = {"chat": "CreateChatCompletionStreamResponse", "completions": "CreateCompletionResponse"}
@@ -36,7 +30,33 @@ CHUNKS = {"chat": "CreateChatCompletionStreamResponse", "completions": "CreateCo
 # completion_tokens out of a legacy completion that is empty.
 ODD = {("openrouter", "choices"), ("openrouter", "service_tier"), ("openai", "usage")}
 
-pytestmark = pytest.mark.skipif(not EXCHANGES, reason="no recorded exchanges beside this checkout")
+pytestmark = cassettes.marks()
+
+
+@cache
+def exchanges() -> list[Exchange]:
+    return [e for e in cassettes.select(None, *OPERATIONS) if e.provider not in FOREIGN and e.response_body]
+
+
+def replies() -> list[Exchange]:
+    return [e for e in exchanges() if e.status == 200 and not e.is_stream]
+
+
+def streams() -> list[Exchange]:
+    return [e for e in exchanges() if e.status == 200 and e.is_stream]
+
+
+def openai_streams() -> list[Exchange]:
+    """Without those that were recorded from another vendor under OpenAI's address."""
+    return [e for e in streams() if e.provider == "openai" and b'"cost"' not in e.response_body]
+
+
+def requests() -> list[Exchange]:
+    return [e for e in exchanges() if isinstance(e.request_json, dict)]
+
+
+def failures() -> list[Exchange]:
+    return [e for e in exchanges() if e.status != 200]
 
 
 def provider_for(exchange: Exchange) -> Provider:
@@ -122,7 +142,7 @@ def generated(chunks: list[dict[str, Any]]) -> dict[Any, Any]:
     return {key: value for key, value in whole.items() if value}
 
 
-@pytest.mark.parametrize("exchange", REPLIES, ids=lambda e: e.source[-80:])
+@every(replies)
 def test_whole_answer(exchange: Exchange) -> None:
     request = request_for(exchange)
     recorded = json.loads(exchange.response_body)
@@ -164,8 +184,8 @@ def losses(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new or is_mend else [f"{path}: {old!r:.80} became {new!r:.80}"]
 
 
-@pytest.mark.parametrize("exchange", STREAMS, ids=lambda e: e.source[-80:])
 @pytest.mark.parametrize("include_usage", [True, False])
+@every(streams)
 def test_stream(exchange: Exchange, include_usage: bool) -> None:
     request = request_for(exchange, include_usage=include_usage)
     sent, decoder = decode(exchange, request, [exchange.response_body])
@@ -197,7 +217,7 @@ def without_absent_finish(chunk: dict[str, Any], exchange: Exchange) -> dict[str
     return chunk
 
 
-@pytest.mark.parametrize("exchange", STREAMS, ids=lambda e: e.source[-80:])
+@every(streams)
 def test_stream_cut_anywhere_says_the_same(exchange: Exchange) -> None:
     request = request_for(exchange, include_usage=True)
     whole, decoder = decode(exchange, request, [exchange.response_body])
@@ -215,18 +235,14 @@ def test_stream_cut_anywhere_says_the_same(exchange: Exchange) -> None:
         assert (again.finish_reason, again.is_finished) == (decoder.finish_reason, True)
 
 
-@pytest.mark.parametrize("exchange", [e for e in STREAMS if e.provider == "openai"], ids=lambda e: e.source[-80:])
+@every(openai_streams)
 def test_openai_streams_pass_byte_for_byte(exchange: Exchange) -> None:
-    if b'"cost"' in exchange.response_body:
-        pytest.skip("recorded from another vendor under OpenAI's address")
     request = request_for(exchange, include_usage=True)
     pieces = [frame + b"\n\n" for frame in exchange.response_body.rstrip(b"\n").split(b"\n\n")]
     assert decode(exchange, request, pieces)[0].rstrip(b"\n") == exchange.response_body.rstrip(b"\n")
 
 
-@pytest.mark.parametrize(
-    "exchange", [e for e in EXCHANGES if isinstance(e.request_json, dict)], ids=lambda e: e.source[-80:]
-)
+@every(requests)
 def test_request_keeps_its_meaning(exchange: Exchange) -> None:
     body = exchange.request_json
     raw = json.dumps(body).encode()
@@ -246,7 +262,7 @@ def test_request_keeps_its_meaning(exchange: Exchange) -> None:
     assert said == wanted
 
 
-@pytest.mark.parametrize("exchange", FAILURES, ids=lambda e: e.source[-80:])
+@every(failures)
 def test_error_answer(exchange: Exchange) -> None:
     error = provider_for(exchange).error(exchange.status, exchange.response_headers, exchange.response_body)
     assert {"message", "type", "param", "code"} <= error.error.keys()
@@ -260,9 +276,9 @@ def test_error_answer(exchange: Exchange) -> None:
 
 def test_counts_are_as_recorded() -> None:
     """A table for the reader (`-s`); the numbers guard against a loader that silently finds less."""
-    table = Counter((e.provider, e.endpoint, "stream" if e.is_stream else "whole") for e in EXCHANGES)
+    table = Counter((e.provider, e.endpoint, "stream" if e.is_stream else "whole") for e in exchanges())
     if os.environ.get("SIGNALBOX_TABLE"):
         for row, count in sorted(table.items()):
             print(count, *row)
-    assert len(REPLIES) >= 600
-    assert len(STREAMS) >= 150
+    assert len(replies()) >= 600
+    assert len(streams()) >= 150

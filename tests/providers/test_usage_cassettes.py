@@ -6,8 +6,9 @@ difference for those that cost something else.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import orjson
@@ -22,6 +23,7 @@ from providers.prices import Price, Rates, Tariff
 from providers.pricing import resolve
 from tests.providers import cassettes
 from tests.providers.cassettes import Exchange
+from tests.providers.recorded import every
 
 OPERATIONS: dict[str, Operation] = {"chat": "chat", "completions": "completions", "embeddings": "embeddings"}
 FAMILIES = {
@@ -46,34 +48,52 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MODALITIES = {2: "IMAGE", 4: "AUDIO"}
 KNOWN = {"openai": 800, "responses": 505, "anthropic": 440, "gemini": 365}
 
-EXCHANGES = (
-    [
-        e
+
+pytestmark = cassettes.marks()
+
+
+@dataclass(frozen=True)
+class Account:
+    """An exchange, our usage, the raw usage, and the answer that it stood in."""
+
+    exchange: Exchange
+    usage: Any
+    raw: dict[str, Any]
+    answer: dict[str, Any]
+
+    @property
+    def source(self) -> str:
+        return self.exchange.source
+
+    @property
+    def family(self) -> str:
+        return FAMILIES[self.exchange.endpoint]
+
+
+@cache
+def accounts() -> tuple[Account, ...]:
+    return tuple(
+        account_of(e)
         for e in cassettes.select(None, *FAMILIES)
-        if e.status == 200 and e.provider not in FOREIGN and e.response_body and b"usage" in e.response_body
-    ]
-    if cassettes.folder()
-    else []
-)
-GROUPS = sorted({(FAMILIES[e.endpoint], e.provider, e.is_stream) for e in EXCHANGES})
-
-pytestmark = pytest.mark.skipif(not EXCHANGES, reason="no recorded exchanges beside this checkout")
+        if e.status == 200
+        and e.provider not in FOREIGN
+        and b"usage" in e.response_body
+        and e.source != BROKEN
+        and e.response_body.count(b"event: message_start") <= 1  # two answers in one
+    )
 
 
-def of(group: tuple[str, str, bool]) -> Iterator[tuple[Exchange, Usage, dict[str, Any], dict[str, Any]]]:
-    """Exchange, our usage, the raw usage, and the answer that it stood in; without those that told none."""
-    for exchange in EXCHANGES:
-        if (FAMILIES[exchange.endpoint], exchange.provider, exchange.is_stream) != group:
-            continue
-        if exchange.source == BROKEN or exchange.response_body.count(b"event: message_start") > 1:  # two answers in one
-            continue
-        raw, answer = reported(exchange)
-        usage = counted(exchange)
-        if not raw:
-            assert usage is None or usage.is_estimated, exchange.source
-            continue
-        assert usage is not None, exchange.source
-        yield exchange, usage, raw, answer
+def account_of(exchange: Exchange) -> Account:
+    try:
+        return Account(exchange, counted(exchange), *reported(exchange))
+    except Exception as error:
+        error.add_note(f"with the recorded exchange {exchange.source}")
+        raise
+
+
+def told() -> list[Account]:
+    """Those that told a usage."""
+    return [account for account in accounts() if account.raw]
 
 
 def events(exchange: Exchange) -> list[dict[str, Any]]:
@@ -228,50 +248,64 @@ def special(family: str, raw: dict[str, Any], rates: Rates, output: int) -> list
 
 
 def test_as_many_exchanges_are_looked_at_as_are_known() -> None:
-    found = Counter(group[0] for group in GROUPS for _ in of(group))
+    found = Counter(account.family for account in told())
     assert {family: found[family] >= least for family, least in KNOWN.items()} == dict.fromkeys(KNOWN, True), found
-    assert sum(group[2] for group in GROUPS) >= 15
+    streams = {(a.family, a.exchange.provider) for a in told() if a.exchange.is_stream}
+    assert len(streams) >= 15
 
 
-@pytest.mark.parametrize("group", GROUPS, ids=str)
-def test_the_classes_sum_to_what_the_provider_reported(group: tuple[str, str, bool]) -> None:
-    for exchange, usage, raw, _ in of(group):
-        assert (usage.prompt_tokens, usage.completion_tokens) == totals(group[0], raw), exchange.source
-        assert all(value >= 0 for name in Rates.__dataclass_fields__ if (value := getattr(usage, name)) is not None)
+@every(accounts)
+def test_a_usage_is_what_was_told_or_estimated(account: Account) -> None:
+    if account.raw:
+        assert account.usage is not None
+    else:
+        assert account.usage is None or account.usage.is_estimated
 
 
-@pytest.mark.parametrize("group", GROUPS, ids=str)
-def test_the_cost_error_against_the_reported_usage_is_zero(group: tuple[str, str, bool]) -> None:
-    for exchange, usage, raw, answer in of(group):
-        listed = resolve(exchange.provider, str(answer.get("model") or answer.get("modelVersion") or "?"), now=NOW)
-        for price in (PRICE, listed):
-            if price is not None:
-                extra = price.request_nusd + price.search_nusd * min(
-                    usage.searches, price.searches_max or usage.searches
-                )
-                assert price.cost_nusd(usage) == own_price(group[0], raw, answer, price) + extra, exchange.source
-                assert price.cost_nusd(usage) <= price.worst_nusd(
-                    usage.prompt_tokens, usage.completion_tokens, searches=usage.searches, asked_tier=usage.service_tier
-                )
+@every(told)
+def test_the_classes_sum_to_what_the_provider_reported(account: Account) -> None:
+    usage = account.usage
+    assert (usage.prompt_tokens, usage.completion_tokens) == totals(account.family, account.raw)
+    assert all(value >= 0 for name in Rates.__dataclass_fields__ if (value := getattr(usage, name)) is not None)
 
 
-def test_searches_and_costs_that_providers_report_are_kept() -> None:
-    found: Counter[str] = Counter()
-    for group in GROUPS:
-        for exchange, usage, raw, answer in of(group):
-            found["anthropic"] += (
-                number(raw, "server_tool_use", "web_search_requests") if group[0] == "anthropic" else 0
+@every(told)
+def test_the_cost_error_against_the_reported_usage_is_zero(account: Account) -> None:
+    usage, raw, answer = account.usage, account.raw, account.answer
+    listed = price_of(account.exchange.provider, str(answer.get("model") or answer.get("modelVersion") or "?"))
+    for price in (PRICE, listed):
+        if price is not None:
+            extra = price.request_nusd + price.search_nusd * min(usage.searches, price.searches_max or usage.searches)
+            assert price.cost_nusd(usage) == own_price(account.family, raw, answer, price) + extra
+            assert price.cost_nusd(usage) <= price.worst_nusd(
+                usage.prompt_tokens, usage.completion_tokens, searches=usage.searches, asked_tier=usage.service_tier
             )
-            found[f"searched {group[0]}"] += usage.searches
-            ticks, cost = raw.get("cost_in_usd_ticks"), raw.get("cost")
-            if isinstance(ticks, int):
-                assert usage.reported_nusd == -(-ticks // 10), exchange.source
-            elif isinstance(cost, int | float) and not raw.get("is_byok"):
-                assert usage.reported_nusd == pytest.approx(cost * 10**9, abs=1), exchange.source
-            else:
-                assert isinstance(cost, dict) or raw.get("is_byok") or usage.reported_nusd is None, exchange.source
-            found["priced"] += usage.reported_nusd is not None
-            del answer
+
+
+@cache
+def price_of(provider: str, model: str) -> Price | None:
+    return resolve(provider, model, now=NOW)
+
+
+@every(told)
+def test_costs_that_providers_report_are_kept(account: Account) -> None:
+    usage = account.usage
+    ticks, cost = account.raw.get("cost_in_usd_ticks"), account.raw.get("cost")
+    if isinstance(ticks, int):
+        assert usage.reported_nusd == -(-ticks // 10)
+    elif isinstance(cost, int | float) and not account.raw.get("is_byok"):
+        assert usage.reported_nusd == pytest.approx(cost * 10**9, abs=1)
+    else:
+        assert isinstance(cost, dict) or account.raw.get("is_byok") or usage.reported_nusd is None
+
+
+def test_searches_and_costs_that_providers_report_are_many() -> None:
+    found: Counter[str] = Counter()
+    for account in told():
+        if account.family == "anthropic":
+            found["anthropic"] += number(account.raw, "server_tool_use", "web_search_requests")
+        found[f"searched {account.family}"] += account.usage.searches
+        found["priced"] += account.usage.reported_nusd is not None
     assert found["anthropic"] == found["searched anthropic"] > 5
     assert found["searched responses"] > 5
     assert found["searched gemini"] > 5
@@ -280,33 +314,41 @@ def test_searches_and_costs_that_providers_report_are_kept() -> None:
 
 def test_our_cost_is_what_providers_say_they_charged() -> None:
     """All of xAI's, and nearly all of OpenRouter's: prices of the day of the recording were others for some models."""
-    same, told = Counter[str](), Counter[str]()
-    for group in GROUPS:
-        for exchange, usage, _, answer in of(group):
-            price = resolve(exchange.provider, str(answer.get("model") or "?"), now=NOW)
-            if usage.reported_nusd and price is not None:
-                told[exchange.provider] += 1
-                same[exchange.provider] += abs(price.cost_nusd(usage) - usage.reported_nusd) <= 1
-    assert told["xai"] > 20
-    assert told["openrouter"] > 50
-    assert same["xai"] >= told["xai"] * 0.9
-    assert same["openrouter"] >= told["openrouter"] * 0.8
+    same, asked = Counter[str](), Counter[str]()
+    for account in told():
+        usage, provider = account.usage, account.exchange.provider
+        price = price_of(provider, str(account.answer.get("model") or "?"))
+        if usage.reported_nusd and price is not None:
+            asked[provider] += 1
+            same[provider] += abs(price.cost_nusd(usage) - usage.reported_nusd) <= 1
+    assert asked["xai"] > 20
+    assert asked["openrouter"] > 50
+    assert same["xai"] >= asked["xai"] * 0.9
+    assert same["openrouter"] >= asked["openrouter"] * 0.8
 
 
-def test_no_recorded_prompt_has_more_tokens_than_its_bound() -> None:
-    """Except where the provider read what its own tools fetched, or a conversation that it keeps."""
-    checked = Counter[str]()
-    for group in GROUPS:
-        for exchange, usage, _, answer in of(group):
-            body = exchange.request_json
-            if group[0] == "gemini" or not isinstance(body, dict) or usage.is_estimated:
-                continue
-            if usage.searches or _reads_more(body):
-                continue
-            model = str(answer.get("model") or body.get("model"))
-            bound = bound_prompt(body, image_tokens=most_image_tokens(model))
-            assert usage.prompt_tokens <= bound, (exchange.source, usage.prompt_tokens, bound)
-            checked[group[0]] += 1
+def bounded() -> list[Account]:
+    """Without those where the provider read what its own tools fetched, or a conversation that it keeps."""
+    return [
+        account
+        for account in told()
+        if account.family != "gemini"
+        and isinstance(account.exchange.request_json, dict)
+        and not account.usage.is_estimated
+        and not account.usage.searches
+        and not _reads_more(account.exchange.request_json)
+    ]
+
+
+@every(bounded)
+def test_no_recorded_prompt_has_more_tokens_than_its_bound(account: Account) -> None:
+    body = account.exchange.request_json
+    model = str(account.answer.get("model") or body.get("model"))
+    assert account.usage.prompt_tokens <= bound_prompt(body, image_tokens=most_image_tokens(model))
+
+
+def test_the_bound_is_looked_at_for_many_prompts() -> None:
+    checked = Counter(account.family for account in bounded())
     assert checked["openai"] > 350
     assert checked["responses"] > 200
     assert checked["anthropic"] > 300
