@@ -114,6 +114,7 @@ class Bench:
             for scenario in scenarios:
                 self._say(f"{scenario.name} over {transport}")
                 some = [s for s in chosen if scenario.has_variants or s.name == s.server]
+                some = [s for s in some if s.scenarios is None or scenario.name in s.scenarios]
                 self.series += found.measure(scenario, some, self._pace)
 
     def _crowds(self, transport: str, near: Upstream, chosen: list[Subject], folder: Path) -> None:

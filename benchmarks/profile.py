@@ -1,7 +1,7 @@
 """Where a request's time goes: the gateway runs in this process under cProfile while the generator loads it.
 
-Usage: python -m benchmarks.profile [--scenario plain] [--model gpt-5-mini] [--money budgets|ledger] [--requests 2000]
-[--top 40] [--json FILE].
+Usage: python -m benchmarks.profile [--scenario plain] [--model gpt-5-mini] [--money budgets|ledger] [--cached]
+[--requests 2000] [--top 40] [--json FILE].
 Calls are exact (each resumption of a coroutine is one, as it costs one); times are inflated by the profiler, so read
 them against each other, and against the CPU time of the same requests without it, which is printed as well.
 """
@@ -161,6 +161,10 @@ def _run(session: Session, port: int, config: Path) -> None:
         os.close(nowhere)
 
 
+def _config(upstream_url: str, options: argparse.Namespace) -> str:
+    return gateway_config(upstream_url, None, has_budgets=options.money == "budgets", has_cache=options.cached)
+
+
 def _print(session: Session, found: Sequence[Line], top: int) -> None:
     profiled = sum(one.own_us for one in found)
     print(f"CPU without profiler: {session.cpu_us:,.0f} us/request (all threads)")
@@ -182,6 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=("ledger", "budgets"),
         help="write the ledger to disk; with `budgets` the client pays from three of them and is under two limits",
     )
+    parser.add_argument("--cached", action="store_true", help="keep answers: all but the first request are hits")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--top", type=int, default=40)
     parser.add_argument("--json", type=Path, help="write every function here instead of printing a table")
@@ -189,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scenario = next(s for s in SCENARIOS if s.name == options.scenario)
     with tempfile.TemporaryDirectory(prefix="signalbox-profile-") as name, upstream("http", Path(name)) as near:
         config = Path(name) / "signalbox.yaml"
-        config.write_text(gateway_config(near.base_url, None, has_budgets=options.money == "budgets"))
+        config.write_text(_config(near.base_url, options))
         if options.money is not None:
             os.environ["SIGNALBOX_STATE_DIR"] = str(Path(name) / "state")
         port = free_port()

@@ -32,7 +32,10 @@ class Place:
 
 @dataclass(slots=True, frozen=True)
 class Subject:
-    """One line of the table, served by the process `server`. `share` of the rounds suffices for slow peers."""
+    """One line of the table, served by the process `server`. `share` of the rounds suffices for slow peers.
+
+    Of the scenarios only `scenarios`, where its answers are not those of the upstream to the byte.
+    """
 
     name: str
     server: str
@@ -41,6 +44,7 @@ class Subject:
     headers: Mapping[str, str] = field(default_factory=dict)
     share: float = 1.0
     is_peer: bool = False
+    scenarios: frozenset[str] | None = None  # None: all
 
 
 def start_bare(place: Place) -> Server:
@@ -66,16 +70,23 @@ def start_gateway_money(place: Place) -> Server:
     return _start_signalbox([str(Path(sys.executable).parent / "signalbox")], environ, place, has_budgets=True)
 
 
+def start_gateway_cached(place: Place) -> Server:
+    """The gateway that keeps answers: as every request is the same, all but the first are answered by itself."""
+    return _start_signalbox([str(Path(sys.executable).parent / "signalbox")], _environ(), place, has_cache=True)
+
+
 def start_other_checkout(checkout: Path, place: Place) -> Server:
     """The gateway as it is in another folder, with this one's dependencies: to tell what a change costs."""
     command = [sys.executable, "-c", "from gateway.cli.main import main; main()"]
     return _start_signalbox(command, _environ() | {"PYTHONPATH": str(checkout.resolve())}, place)
 
 
-def _start_signalbox(command: list[str], environ: dict[str, str], place: Place, *, has_budgets: bool = False) -> Server:
+def _start_signalbox(
+    command: list[str], environ: dict[str, str], place: Place, *, has_budgets: bool = False, has_cache: bool = False
+) -> Server:
     port = free_port()
-    config = place.folder / "signalbox.yaml"
-    config.write_text(gateway_config(place.upstream, place.ca_file, has_budgets=has_budgets))
+    config = place.folder / f"signalbox-{port}.yaml"
+    config.write_text(gateway_config(place.upstream, place.ca_file, has_budgets=has_budgets, has_cache=has_cache))
     command = [*command, "serve", "--port", str(port), "--config", str(config)]
     return start(command, port, "/readyz", environ=environ | GATEWAY_ENVIRON, within_s=20, folder=place.folder)
 
@@ -84,7 +95,7 @@ def _start_signalbox(command: list[str], environ: dict[str, str], place: Place, 
 GATEWAY_ENVIRON = {"BENCH_UPSTREAM_KEY": UPSTREAM_KEY, "SIGNALBOX_LAME_DUCK_S": "0"}
 
 
-def gateway_config(upstream: str, ca_file: Path | None, *, has_budgets: bool = False) -> str:
+def gateway_config(upstream: str, ca_file: Path | None, *, has_budgets: bool = False, has_cache: bool = False) -> str:
     """One key, a plain model, a normalised one and a route that chooses. JSON, which is YAML as well.
 
     With `has_budgets` every request pays from the budgets of its key, of what is above it and of its team, and is under
@@ -124,6 +135,8 @@ def gateway_config(upstream: str, ca_file: Path | None, *, has_budgets: bool = F
             "team": {"limit_usd": 1e6},
         }
         config["limits"] = {"own": {"requests_per_minute": 10**9, "tokens_per_minute": 10**12}}
+    if has_cache:
+        config["policies"] = {"cache": {"exact": {"enabled": True}}}
     return json.dumps(config, indent=1)
 
 
@@ -162,6 +175,7 @@ STARTERS: dict[str, Callable[[Place], Server]] = {
     "bare": start_bare,
     "gateway": start_gateway,
     "gateway-budgets": start_gateway_budgets,
+    "gateway-cached": start_gateway_cached,
     "gateway-money": start_gateway_money,
     "litellm": start_litellm,
     "portkey": start_portkey,
@@ -182,6 +196,8 @@ def subjects(upstream: str, *, has_other: bool = False) -> list[Subject]:
         Subject("gateway-auto", "gateway", "auto", "a route that chooses by complexity"),
         Subject("gateway-compat", "gateway", "normalised", "an OpenAI-compatible vendor: answers are normalised"),
     ]
+    note = "the same answer again, from the cache"
+    found.append(Subject("gateway-cached", "gateway-cached", MODEL, note, scenarios=frozenset({"plain"})))
     if has_other:
         found.insert(2, Subject("other", "other", MODEL, "the gateway of another checkout"))
     if _PORTKEY.is_file() and shutil.which("node") is not None:

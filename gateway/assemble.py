@@ -87,7 +87,7 @@ class Assembler:
         self.world.availability = self.guard = Guard(clock=clock, chance=rng.random)
         self.router_files = RouterFiles(folder)
         self.feedback = FeedbackKeeper(folder, clock)
-        self.cache = CacheKeeper(lambda: now().timestamp())
+        self.cache = CacheKeeper()
         self._upstreams: dict[str, tuple[Inputs, Upstream]] = {}
         self._started = int(now().timestamp())
         self.retired: list[Transport] = []  # what the Runtime before used and this one does not

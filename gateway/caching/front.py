@@ -26,6 +26,7 @@ from providers.base import Request
 
 _CACHE_CONTROL, _CACHE, _EXPLAIN = b"cache-control", b"x-signalbox-cache", b"x-signalbox-explain"
 _ROUTE, _TAGS, _MAX_COST = b"x-signalbox-route", b"x-signalbox-tags", b"x-signalbox-max-cost-usd"
+_NOTHING: Mapping[str, str] = {}
 # Who asks twice in vain asks for itself: errors are nobody else's.
 _MOST_FLIGHTS = 2
 # Whole or streamed, and if streamed with or without its usage: what can be passed on as it comes.
@@ -91,12 +92,12 @@ class CacheFront:
         if not is_fit or unfit(request.operation, request.body) is not None:
             self._metrics.note(request.operation, CacheUse.BYPASS)
             return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
-        more = {head.decode(): headers[head].decode("latin-1") for head in (_TAGS, _MAX_COST) if head in headers}
+        more = _beside_the_body(headers) if _TAGS in headers or _MAX_COST in headers else _NOTHING
         partition = self._rules.partition(caller.name)
         key = key_of(request.operation, name, request.body, partition, more)
         if wish.may_use:
             entry = self._shelf.get(key)
-            if entry is not None and self._wall_clock() - entry.stored_s <= wish.max_age_s:
+            if entry is not None and (wish is NO_WISH or self._wall_clock() - entry.stored_s <= wish.max_age_s):
                 outcome = await self._give(request, caller, sink, started, entry, CacheUse.HIT)
                 if outcome is not None:
                     return outcome
@@ -105,15 +106,22 @@ class CacheFront:
         form = (key, request.stream, request.include_usage)
         # Who has less time than usual, or wants it new, depends on nobody.
         if timeout_s is None and wish is NO_WISH and self._rules.is_exact:
-            for _ in range(_MOST_FLIGHTS):
-                flight = self._flights.by_form.get(form) or self._flights.by_key.get(key)
-                if flight is None or not flight.is_joinable:
-                    break
-                is_same = self._flights.by_form.get(form) is flight
-                outcome = await self._follow(request, caller, sink, started, flight, is_same=is_same)
-                if outcome is not None:
-                    return outcome
+            outcome = await self._join(request, caller, sink, started, form)
+            if outcome is not None:
+                return outcome
         return await self._lead(request, caller, sink, started, timeout_s, headers, form, partition)
+
+    async def _join(self, request: Request, caller: Caller, sink: Sink, started: float, form: _Form) -> Outcome | None:
+        """The answer that is under way for an equal request, if one is."""
+        for _ in range(_MOST_FLIGHTS):
+            flight = self._flights.by_form.get(form) or self._flights.by_key.get(form[0])
+            if flight is None or not flight.is_joinable:
+                break
+            is_same = self._flights.by_form.get(form) is flight
+            outcome = await self._follow(request, caller, sink, started, flight, is_same=is_same)
+            if outcome is not None:
+                return outcome
+        return None
 
     async def _give(
         self, request: Request, caller: Caller, sink: Sink, started: float, entry: Entry, use: CacheUse
@@ -247,6 +255,10 @@ class CacheFront:
             else:
                 outcome.ending, outcome.finish_reason, saved_nusd = first.ending, first.finish_reason, first.cost_nusd
         self._record(outcome, saved_nusd)
+
+
+def _beside_the_body(headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
+    return {name.decode(): headers[name].decode("latin-1") for name in (_TAGS, _MAX_COST) if name in headers}
 
 
 def _beside(request: Request, caller: Caller, started: float, first: Outcome) -> Outcome:

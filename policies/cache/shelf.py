@@ -89,16 +89,21 @@ class Shelf:
 
     def get(self, key: bytes, *, is_stale_fine: bool = False) -> Entry | None:
         """The entry, fresh unless a stale one will do. Being asked for counts, whether or not it is there."""
-        self._count(key)
+        places = _places(key)
+        for row, place in zip(self._sketch, places, strict=True):
+            if row[place] < _MOST:
+                row[place] += 1
+        self._samples += 1
+        if self._samples >= _SAMPLES:
+            self._forget()
         shelf = self._old if key in self._old else self._young
         entry = shelf.get(key)
         if entry is None:
             return None
         now_s = self.clock()
-        if now_s >= entry.fresh_until_s + self._keep_s:
-            self.drop(key)
-            return None
-        if now_s >= entry.fresh_until_s and not is_stale_fine:
+        if now_s >= entry.fresh_until_s and not (is_stale_fine and now_s < entry.fresh_until_s + self._keep_s):
+            if now_s >= entry.fresh_until_s + self._keep_s:
+                self.drop(key)
             return None
         shelf.move_to_end(key)
         return entry
@@ -160,15 +165,10 @@ class Shelf:
         self.drop(key)
         self.evicted += 1
 
-    def _count(self, key: bytes) -> None:
-        for row, place in zip(self._sketch, _places(key), strict=True):
-            if row[place] < _MOST:
-                row[place] += 1
-        self._samples += 1
-        if self._samples >= _SAMPLES:
-            self._samples //= 2
-            for row in self._sketch:
-                row[:] = bytes(count >> 1 for count in row)
+    def _forget(self) -> None:
+        self._samples //= 2
+        for row in self._sketch:
+            row[:] = bytes(count >> 1 for count in row)
 
     def _frequency(self, key: bytes) -> int:
         return min(row[place] for row, place in zip(self._sketch, _places(key), strict=True))
