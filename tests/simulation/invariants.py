@@ -113,7 +113,7 @@ def _fares(attempts: list[Attempt], reputes: Mapping[tuple[str, float], set[Repu
     """
     paid = untried = either = 0
     before: list[int] = []  # the call, or the two at once, that came before
-    may_waive = True
+    may_waive: bool | None = True  # None: nobody can tell
     for index, attempt in enumerate(attempts):
         if attempt.is_hedge:
             paid += 1
@@ -125,13 +125,17 @@ def _fares(attempts: list[Attempt], reputes: Mapping[tuple[str, float], set[Repu
             if is_repeat:
                 paid += 1
             elif _costs_a_token(last):
-                seen = reputes.get((attempt.deployment.id, attempt.started))
-                is_waived = seen == {Repute.GOOD} and may_waive
-                is_untried = seen == {Repute.UNKNOWN} or (seen == {Repute.GOOD} and not may_waive)
+                # It is paid for when it is decided on: after a wait the repute may be another one.
+                has_waited = attempt.started - last.ended > _TIE_S
+                seen = None if has_waited else reputes.get((attempt.deployment.id, attempt.started))
+                is_waived = seen == {Repute.GOOD} and may_waive is True
+                is_untried = seen == {Repute.UNKNOWN} or (seen == {Repute.GOOD} and may_waive is False)
                 paid += seen == {Repute.BAD}
                 untried += is_untried
-                either += seen != {Repute.BAD} and not is_untried and not is_waived
-                may_waive = may_waive and not is_waived
+                is_unclear = not (seen == {Repute.BAD} or is_untried or is_waived)
+                either += is_unclear
+                if may_waive:
+                    may_waive = None if is_unclear else not is_waived
         before = [index]
     return paid, untried, either
 
