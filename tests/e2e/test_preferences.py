@@ -33,10 +33,14 @@ def _config(upstream):
                 "context_window": 1000,
                 "capabilities": ["text", "streaming"],
             },
+            # Nobody else asks these: what an answer is expected to cost follows what earlier ones did.
+            "lowest": {"deployments": [{"provider": "east", "model": "up-lowest"}], "price": _price(1.0)},
+            "dear": {"deployments": [{"provider": "west", "model": "up-dear"}], "price": _price(2.0)},
             "unpriced": {"deployments": [{"provider": "east", "model": "up-unpriced"}]},
         },
         "routes": {
             "both": {"pool": ["a", "b"]},
+            "pair": {"pool": ["dear", "lowest"]},
             "eu": {"pool": ["b", "a"], "constraints": {"residency": "eu"}},
             "nowhere": {"pool": ["b"], "constraints": {"residency": "eu"}},
             "relaxed": {"pool": ["b"], "constraints": {"residency": "eu", "relax": ["residency"]}},
@@ -76,7 +80,7 @@ def ask(gateway, model, text="hello", *, key=KEY, headers=(), **body):
         ("both", {"provider": {"only": ["west"]}}, "west/up-b"),
         ("both", {"provider": {"ignore": ["east"]}}, "west/up-b"),
         ("both", {"provider": {"order": ["nobody", "west"]}}, "west/up-b"),
-        ("both:floor", {}, "east/up-a"),
+        ("pair:floor", {}, "east/up-lowest"),
         ("b", {"models": ["a"], "provider": {"only": ["east"]}}, "east/up-a"),
         ("b", {"models": ["a"], "provider": {"max_price": {"prompt": 1.5}}}, "east/up-a"),
         ("b", {"models": ["b", "a"], "route": "fallback"}, "west/up-b"),

@@ -41,7 +41,7 @@ def wait_for(gateway, name, timeout_s=30.0):
 
 
 class Load:
-    """Threads that ask without a pause, whole and streamed, and remember what was not right."""
+    """Threads that ask all the time, whole and streamed, and remember what was not right."""
 
     def __init__(self, gateway, threads=3):
         self.count, self.wrong = 0, []
@@ -67,6 +67,7 @@ class Load:
             except Exception as error:
                 self.wrong.append(repr(error))
             self.count += 1
+            self._stop.wait(0.005)
 
 
 def test_200_reloads_under_load_fail_no_request(config, upstream):

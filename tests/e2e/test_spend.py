@@ -3,16 +3,18 @@
 import csv
 import io
 import json
-import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow.parquet
 import pytest
+from click.testing import CliRunner, Result
 
+from gateway.cli.main import signalbox
 from tests.e2e.setup import key_row
 from tests.e2e.test_budgets import COST_NUSD, ask, paid_config, secret
-from tests.fakes.gateway import ADMIN_KEY, PROGRAM, Gateway
+from tests.fakes.gateway import ADMIN_KEY, Gateway
 from tests.fakes.http import send
 from tests.fakes.script import error
 
@@ -49,18 +51,19 @@ def spent(_upstream_process) -> Iterator[Gateway]:
         yield gateway
 
 
-def spend(gateway: Gateway, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [PROGRAM, "spend", "--state-dir", gateway.folder / "state", *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+def spend(gateway: Gateway, *arguments: str) -> Result:
+    return CliRunner().invoke(signalbox, ["spend", "--state-dir", str(gateway.folder / "state"), *arguments])
 
 
 def wait_entries(gateway: Gateway, count: int) -> list[dict[str, Any]]:
     """The ledger is written beside the requests, within the second."""
-    for _ in range(200):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         result = spend(gateway, "--entries", "--format", "jsonl")
         rows = [json.loads(line) for line in result.stdout.splitlines()]
         if len(rows) >= count:
             return rows
+        time.sleep(0.05)
     raise AssertionError(result)
 
 
@@ -91,7 +94,7 @@ def test_sums_by_the_names_that_are_asked_for(spent):
 def test_a_table_for_other_programs(spent, tmp_path):
     wait_entries(spent, 3)
     file = tmp_path / "spend.parquet"
-    assert spend(spent, "--entries", "--format", "parquet", "--out", str(file)).returncode == 0
+    assert spend(spent, "--entries", "--format", "parquet", "--out", str(file)).exit_code == 0
     assert pyarrow.parquet.read_table(file).column("cost_nusd").to_pylist() == [COST_NUSD] * 3
 
 
@@ -107,7 +110,7 @@ def test_a_table_for_other_programs(spent, tmp_path):
 )
 def test_wrong_use_is_explained(spent, arguments, says):
     result = spend(spent, *arguments)
-    assert result.returncode == 2
+    assert result.exit_code == 2
     assert says in result.stderr
 
 

@@ -1,7 +1,6 @@
 """The gateway of these tests, and what its books say: balances, holds, and the ledger beside the provider's bill."""
 
 import json
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,9 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from gateway.cli.main import signalbox
 from policies.stores.entries import Ledger
 from tests.e2e.setup import UPSTREAM_SECRET, key_row
-from tests.fakes.gateway import PROGRAM, Gateway
+from tests.fakes.gateway import Gateway
 from tests.fakes.upstream import FakeUpstream
 from tests.money.provider import PRICE, Charge
 
@@ -89,8 +91,9 @@ def wait_entries(folder: Path, key: str, spent_nusd: int) -> list[dict[str, Any]
 
 def printed_entries(folder: Path, key: str) -> list[dict[str, Any]]:
     """The same by the command."""
-    command = [PROGRAM, "spend", "--entries", "--format", "jsonl", "--state-dir", str(folder)]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    command = ["spend", "--entries", "--format", "jsonl", "--state-dir", str(folder)]
+    shown = CliRunner().invoke(signalbox, command, catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
     return [row for row in map(json.loads, shown.stdout.splitlines()) if row["key"] == key]
 
 
