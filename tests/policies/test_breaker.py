@@ -127,6 +127,30 @@ def test_failures_that_come_back_before_the_answers_do_not_open_it() -> None:
     assert bench.state is CLOSED
 
 
+def test_the_early_failures_of_bursts_do_not_open_it() -> None:
+    """Two calls of five fail, and of every burst of twenty the failures come first."""
+    for seed in range(10):
+        rng, bench = Random(seed), Bench()
+        for _ in range(100):
+            tickets = [bench.breaker.admit(bench.now) for _ in range(20)]
+            failed = sum(rng.random() < 0.4 for _ in tickets)
+            for place, ticket in enumerate(tickets):
+                bench.breaker.record(ticket, FAIL if place < failed else OK, bench.now)
+            bench.now += 1
+        assert bench.breaker.trips == 0, seed
+
+
+@pytest.mark.parametrize("before", [0, 500])
+def test_a_burst_that_fails_as_a_whole_opens_it(before: int) -> None:
+    bench = Bench()
+    bench.calls([OK] * before)
+    tickets = [bench.breaker.admit(bench.now) for _ in range(20)]
+    for ticket in tickets:
+        assert bench.state is CLOSED
+        bench.breaker.record(ticket, FAIL, bench.now)
+    assert bench.state is BreakerState.OPEN
+
+
 def test_a_dead_deployment_under_concurrency_is_found_out() -> None:
     bench = Bench()
     bench.calls([OK] * 200)
