@@ -1,7 +1,9 @@
 """What was used of one meter: in a calendar window, over a rolling one, or at this moment.
 
-Both kinds of account have the same face: `used` and `limit` for the check, `mark` says where a hold of this moment is
-charged later by `charge`, `free_in` how long to wait, `balance` what to show. Times are Unix seconds.
+Both kinds of account have the same face. What every request needs of it are plain attributes, as calls would cost as
+much as the rest of a hold: the limit is `meter.limit + carried + raised`, used are `spent + held`, and what is held now
+is charged at `mark` later. That holds from `from_s` to before `until_s`; at other times a rolling account has to `turn`
+first, and a calendar account is over. `free_in` is how long to wait, `balance` what to show. Times are Unix seconds.
 """
 
 from collections import deque
@@ -11,15 +13,19 @@ from policies.stores.base import Balance, Meter
 from policies.windows import CalendarWindow, NoWindow, Period, RollingWindow
 
 MOST = 2**53 - 1  # whole numbers that every store and JSON reader tells apart: nine million dollars in nano-dollars
+_EARLY = 1 - 1e-12  # a part of a window is never taken as longer than a division by its length says
 
 
 class CalendarAccount:
     """One calendar window of a meter, or of one without windows; the next window gets an account of its own."""
 
-    __slots__ = ("carried", "held", "period", "raised", "spent")
+    __slots__ = ("carried", "from_s", "held", "mark", "period", "raised", "spent", "until_s")
+    kind = "calendar"
 
     def __init__(self, period: Period, carried: int = 0) -> None:
         self.period = period
+        self.from_s = -inf  # a clock that is set back does not open the window before again
+        self.mark, self.until_s = period
         self.carried = carried
         self.raised = 0
         self.spent = 0
@@ -32,10 +38,6 @@ class CalendarAccount:
     def limit(self, meter: Meter) -> int:
         """What may be used: the meter's limit with what was carried over and raised."""
         return meter.limit + self.carried + self.raised
-
-    def mark(self, now_s: float) -> float:  # noqa: ARG002
-        """Where a hold of this moment is charged."""
-        return self.period.start_s
 
     def charge(self, amount: int, mark: float) -> None:  # noqa: ARG002
         """Add what was used (less than 0: give back)."""
@@ -60,30 +62,35 @@ class RollingAccount:
     counters do, admits up to twice the limit within one window where all of it was used at the bucket's end.
     """
 
-    __slots__ = ("_buckets", "_sum", "held", "raised", "window")
+    __slots__ = ("_buckets", "from_s", "held", "mark", "raised", "spent", "until_s", "window")
+    kind = "rolling"
+    carried = 0
 
     def __init__(self, window: RollingWindow) -> None:
         self.window = window
         self.held = 0
         self.raised = 0
+        self.spent = 0
+        self.mark = 0.0
+        self.from_s = self.until_s = -inf  # it turns before anything else
         self._buckets: deque[list[int]] = deque()  # [number of the bucket, amount], oldest first
-        self._sum = 0
+
+    def turn(self, now_s: float) -> None:
+        """Another bucket's time has come: those that have left the window count no longer."""
+        window, buckets = self.window, self._buckets
+        number = int(now_s / window.bucket_s)
+        while buckets and buckets[0][0] + 1 + window.buckets <= number:
+            self.spent -= buckets.popleft()[1]
+        self.mark = float(number)
+        self.from_s, self.until_s = now_s, (number + 1) * window.bucket_s * _EARLY
 
     def used(self, now_s: float) -> int:
-        buckets = self._buckets
-        if not buckets:
-            return self.held
-        bucket_s = self.window.bucket_s
-        oldest = now_s / bucket_s - self.window.buckets  # in buckets: what lies before is outside
-        while buckets and buckets[0][0] + 1 <= oldest:
-            self._sum -= buckets.popleft()[1]
-        return self._sum + self.held
+        if not self.from_s <= now_s < self.until_s:
+            self.turn(now_s)
+        return self.spent + self.held
 
     def limit(self, meter: Meter) -> int:
         return meter.limit + self.raised
-
-    def mark(self, now_s: float) -> float:
-        return float(int(now_s / self.window.bucket_s))
 
     def charge(self, amount: int, mark: float) -> None:
         number = int(mark)
@@ -93,11 +100,11 @@ class RollingAccount:
             at -= 1
         if at and buckets[at - 1][0] == number:
             buckets[at - 1][1] += amount
-        elif at == 0 and buckets and buckets[-1][0] - number > self.window.buckets:
+        elif number + 1 + self.window.buckets <= self.mark:
             return  # held longer than the window: it has left it
         else:
             buckets.insert(at, [number, amount])
-        self._sum += amount
+        self.spent += amount
 
     def free_in(self, meter: Meter, amount: int, now_s: float) -> float | None:
         if amount > self.limit(meter) or amount + self.held > self.limit(meter):
@@ -120,7 +127,7 @@ class RollingAccount:
     def forget(self) -> None:
         """Nothing was spent."""
         self._buckets.clear()
-        self._sum = 0
+        self.spent = 0
 
 
 def open_account(meter: Meter, now_s: float, last: "CalendarAccount | None" = None) -> CalendarAccount | RollingAccount:

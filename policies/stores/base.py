@@ -54,7 +54,7 @@ class Line(NamedTuple):
     amount: int
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)  # not frozen, as one is made for every request; nobody changes one
 class Granted:
     """All of it is held. `left` is what remains of each limit now, in the order of the lines."""
 
@@ -117,7 +117,7 @@ class OpenHold:
     is_dispatched: bool
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)  # the same
 class Settlement:
     """What became of a hold: what was really used, for every meter in the order of its lines; `entries` of the ledger.
 

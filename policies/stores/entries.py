@@ -3,10 +3,13 @@
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -19,16 +22,29 @@ FILE_NAME = "signalbox.db"  # in the folder for state; balances and holds are in
 _KEPT_IN_MEMORY = 10_000
 _AT_ONCE = 1_000  # rows per step of a deletion: none of them holds up a writer for long
 
-_ENTRY_COLUMNS = tuple(field.name for field in fields(Entry) if field.name not in ("usage", "tags"))
-_USAGE_COLUMNS = tuple(
-    field.name for field in fields(Usage) if field.name not in (*_ENTRY_COLUMNS, "reported_cost_usd")
-)
+# Journals have rows in this order, also those that another version left: a new column comes at the end.
+_COLUMNS = (
+    "tags", "id", "request_id", "at_s", "key", "team", "asked", "route", "model", "deployment", "provider", "operation",
+    "purpose", "ending", "cost_nusd", "reported_nusd", "is_estimated", "is_flagged", "input", "cache_read",
+    "cache_write_5m", "cache_write_1h", "audio_input", "image_input", "output", "reasoning", "audio_output",
+    "image_output", "searches", "service_tier",
+)  # fmt: skip
+_OF_ENTRY = frozenset(field.name for field in fields(Entry))
+_USAGE_COLUMNS = tuple(name for name in _COLUMNS if name not in _OF_ENTRY)
 _COUNTS = tuple(field.name for field in fields(Usage) if type(field.default) is int)
 _TOKENS = tuple(name for name in _COUNTS if name != "searches")  # a search is paid apart
-_COLUMNS = (*_ENTRY_COLUMNS, "tags", *_USAGE_COLUMNS)
 _REAL = ("at_s",)
 _WHOLE = ("cost_nusd", "reported_nusd", "is_estimated", "is_flagged", *_COUNTS)
-_INSERT = f"INSERT OR IGNORE INTO entries ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_VALUES = f"({', '.join('?' * len(_COLUMNS))})"
+# Rows per statement: Python's lock is given up for each, and has to be won back from the threads that serve requests.
+_INSERTS = {
+    rows: f"INSERT OR IGNORE INTO entries ({', '.join(_COLUMNS)}) VALUES {', '.join([_VALUES] * rows)}"  # noqa: S608
+    for rows in (64, 8, 1)
+}
+
+# All but the tags, in one call.
+_FACTS = attrgetter(*(name if name in _OF_ENTRY else f"usage.{name}" for name in _COLUMNS[1:]))
+_NO_USAGE: Any = SimpleNamespace(**dict.fromkeys(_USAGE_COLUMNS))
 
 GROUPS = {
     **{
@@ -73,9 +89,28 @@ def create(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE INDEX IF NOT EXISTS entries_at ON entries (at_s)")
 
 
-def insert(connection: sqlite3.Connection, entries: Iterable[Mapping[str, Any]]) -> None:
-    """Write entries in the form in which the journal has them; those whose id is there already are left as they are."""
-    connection.executemany(_INSERT, [_values(entry) for entry in entries])
+def row_of(entry: Entry) -> tuple[Any, ...]:
+    """An entry as journals and the table have it, in JSON types."""
+    tags = entry.tags
+    if entry.usage is None:
+        entry = replace(entry, usage=_NO_USAGE)
+    facts: tuple[Any, ...] = _FACTS(entry)
+    return (orjson.dumps(tags).decode() if tags else "[]", *facts)
+
+
+def insert(connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows as `row_of` makes them; those whose id is there already are left as they are.
+
+    A row that an older version left in a journal may lack the last columns.
+    """
+    width = len(_COLUMNS)
+    if any(len(row) != width for row in rows):
+        rows = [(*row, *(None,) * (width - len(row))) for row in rows]
+    at = 0
+    for count, statement in _INSERTS.items():
+        while at + count <= len(rows):
+            connection.execute(statement, tuple(chain.from_iterable(rows[at : at + count])))
+            at += count
 
 
 def delete_before(connection: sqlite3.Connection, until_s: float) -> bool:
@@ -141,7 +176,7 @@ class MemoryLedger(Ledger):
             entries = list(self._entries)
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
             create(connection)
-            insert(connection, orjson.loads(orjson.dumps(entries)))
+            insert(connection, list(map(row_of, entries)))
             yield connection
 
 
@@ -179,19 +214,9 @@ def _statement(
     return statement, parameters
 
 
-def _values(entry: Mapping[str, Any]) -> list[Any]:
-    usage = entry["usage"] or {}
-    tags = entry["tags"]
-    return [
-        *map(entry.get, _ENTRY_COLUMNS),
-        orjson.dumps(tags).decode() if tags else "[]",
-        *map(usage.get, _USAGE_COLUMNS),
-    ]
-
-
 def _row(values: Sequence[Any]) -> dict[str, Any]:
     row = dict(zip(_COLUMNS, values, strict=True))
-    row["tags"] = orjson.loads(row["tags"])
+    row["tags"] = orjson.loads(row.pop("tags"))
     for name in ("is_estimated", "is_flagged"):
         row[name] = bool(row[name])
     for name in _USAGE_COLUMNS:

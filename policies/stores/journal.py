@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,8 +28,7 @@ _UNWRITTEN_KEPT = 100_000  # records that wait for the disk
 class Disk:
     """The calls that make data durable, in one place so that tests can let each of them fail or be the last."""
 
-    def write(self, descriptor: int, data: bytes) -> int:
-        return os.write(descriptor, data)
+    write: Callable[[int, bytes], int] = staticmethod(os.write)
 
     def sync(self, descriptor: int) -> None:
         os.fsync(descriptor)
@@ -46,16 +45,25 @@ class Journal:
 
     `append` never raises for a disk that is full or broken: what could not be written stays in memory, in order, and is
     tried again with every `append` and `sync`. Meanwhile `problem` says what is wrong: whoever needs the record to be
-    durable before going on has to stop there.
+    durable before going on has to stop there. Of the records that are in the file the last `kept` stay in memory too,
+    for `recent`: to read and parse them again would cost as much as all the rest.
     """
 
     def __init__(
-        self, folder: Path, name: str, last: int, *, disk: Disk | None = None, segment_bytes: int = _SEGMENT_BYTES
+        self,
+        folder: Path,
+        name: str,
+        last: int,
+        *,
+        disk: Disk | None = None,
+        segment_bytes: int = _SEGMENT_BYTES,
+        kept: int = 0,
     ) -> None:
         self.name = name
         self.last = last
         self.lost = 0
         self.has_finished = False  # there are files that get no more
+        self.problem: str | None = None  # what is wrong with the disk
         self._cannot_write: str | None = None
         self._cannot_sync: str | None = None
         self._folder = folder
@@ -63,30 +71,44 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
         self._unwritten: deque[bytes] = deque(maxlen=_UNWRITTEN_KEPT)
+        self._recent: deque[tuple[int, Mapping[str, Any]]] = deque(maxlen=kept)
         self._finished: list[int] = []  # descriptors of full segments that are not synced yet
         self._is_torn = False
         self._is_unsynced = False
         self._size = 0
         self._descriptor = self._open(last + 1)
 
-    @property
-    def problem(self) -> str | None:
-        """What is wrong with the disk; None where all is well."""
-        return self._cannot_write or self._cannot_sync
+    def append(self, record: Mapping[str, Any], payload: bytes | None = None) -> bool:
+        """Write one record with one system call; False where it waits for the disk.
 
-    def append(self, record: Mapping[str, Any]) -> bool:
-        """Write one record with one system call; False where it waits for the disk."""
-        payload = encoded(record)
+        `payload` is its JSON, for those who have it already; both are as `countable` returns them.
+        """
+        if payload is None:
+            record, payload = countable(record)
         with self._lock:
-            self.last += 1
-            body = b"%d %s" % (self.last, payload)
-            line = b"%08x %s\n" % (crc32(body), body)
+            self.last = number = self.last + 1
+            body = b"%d %b" % (number, payload)
+            line = b"%08x %b\n" % (crc32(body), body)
             if not self._unwritten and self._put(line):
+                self._recent.append((number, record))
                 return True
             if len(self._unwritten) == _UNWRITTEN_KEPT:
                 self.lost += 1
             self._unwritten.append(line)
             return self._write_waiting()
+
+    def recent(self, after: int) -> list[Mapping[str, Any]] | None:
+        """All records after number `after`; None where they have to be read from the file.
+
+        They are handed out once, to one thread: whoever fails with them finds them in the file.
+        """
+        with self._lock:
+            if self.last <= after:
+                return []
+            recent, self._recent = self._recent, deque(maxlen=self._recent.maxlen)
+        records = [record for number, record in recent if number > after]
+        is_gapless = bool(records) and recent[-1][0] == after + len(records)
+        return records if is_gapless else None
 
     def sync(self) -> None:
         """Write what waits, then have the machine keep all of it. For a thread: this takes as long as the disk does."""
@@ -105,6 +127,7 @@ class Journal:
             self._is_unsynced = True
             self._cannot_sync = f"the journal in {self._folder} cannot be synced: {error.strerror}"
         finally:
+            self.problem = self._cannot_write or self._cannot_sync
             for full in finished:
                 os.close(full)
 
@@ -117,7 +140,7 @@ class Journal:
             if not self._put(self._unwritten[0]):
                 return False
             self._unwritten.popleft()
-        self._cannot_write = None
+        self._cannot_write, self.problem = None, self._cannot_sync
         return True
 
     def _put(self, line: bytes) -> bool:
@@ -128,14 +151,17 @@ class Journal:
         try:
             written = self._disk.write(self._descriptor, line)
         except OSError as error:
-            self._cannot_write = f"the journal in {self._folder} cannot be written: {error.strerror}"
+            self._fail(f"{error.strerror}")
             return False
         self._size += written
         self._is_unsynced = True
         self._is_torn = written < len(line)
         if self._is_torn:
-            self._cannot_write = f"the journal in {self._folder} cannot be written: the disk took a part of a record"
+            self._fail("the disk took a part of a record")
         return not self._is_torn
+
+    def _fail(self, why: str) -> None:
+        self.problem = self._cannot_write = f"the journal in {self._folder} cannot be written: {why}"
 
     def _rotate(self, line: bytes) -> None:
         try:
@@ -209,12 +235,13 @@ class Reader:
         return records
 
 
-def encoded(record: Mapping[str, Any]) -> bytes:
-    """A record as JSON. Numbers that no store can count (a provider told them) become the most that it can."""
+def countable(record: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes]:
+    """A record and its JSON. Numbers that no store can count (a provider told them) become the most that it can."""
     try:
-        return orjson.dumps(record, option=orjson.OPT_STRICT_INTEGER)  # at most 53 bits
+        return record, orjson.dumps(record, option=orjson.OPT_STRICT_INTEGER)  # at most 53 bits
     except TypeError:
-        return orjson.dumps(_countable(record), option=orjson.OPT_STRICT_INTEGER)
+        record = _countable(record)
+        return record, orjson.dumps(record, option=orjson.OPT_STRICT_INTEGER)
 
 
 def _countable(value: Any) -> Any:

@@ -34,7 +34,6 @@ class Held:
         amounts: list[int],
         granted: Granted,
         lease_until_s: float,
-        *,
         is_dispatched: bool,
     ) -> None:
         self.meters = meters
@@ -67,29 +66,30 @@ class MemoryStore:
         now_s = self._now()
         if now_s >= self._next_end_s:
             self._reap(now_s)
+        known_accounts = self._accounts
         meters: list[Meter] = []
         accounts: list[CalendarAccount | RollingAccount] = []
-        marks: list[float] = []
         amounts: list[int] = []
         left: list[int] = []
         for meter, amount in lines:
-            account = self._accounts.get(meter.id)
-            if account is None or (type(account) is CalendarAccount and now_s >= account.period.end_s):
-                account = self._open(meter, now_s)
-            room = account.limit(meter) - account.used(now_s) - amount
+            account = known_accounts.get(meter.id)
+            if account is None or not account.from_s <= now_s < account.until_s:
+                account = self._account(meter, now_s)
+            room = meter.limit + account.carried + account.raised - account.spent - account.held - amount
             if room < 0:
                 return _denied(meter, account, amount, now_s)
             meters.append(meter)
             accounts.append(account)
-            marks.append(account.mark(now_s))
             amounts.append(amount)
             left.append(room)
+        marks: list[float] = []
         for account, amount in zip(accounts, amounts, strict=True):
             account.held += amount
+            marks.append(account.mark)
         until_s = now_s + lease_s
         self._next_end_s = min(self._next_end_s, until_s)
         granted = Granted(tuple(left))
-        self._holds[hold_id] = Held(meters, accounts, marks, amounts, granted, until_s, is_dispatched=is_dispatched)
+        self._holds[hold_id] = Held(meters, accounts, marks, amounts, granted, until_s, is_dispatched)
         return granted
 
     def extend(self, hold_id: str, amounts: Sequence[int]) -> Verdict:
@@ -166,16 +166,17 @@ class MemoryStore:
         if held is None:
             return self._settle_late(settlement)
         charges: list[int] = []
-        for at, account in enumerate(held.accounts):
-            amount = held.amounts[at]
+        for account, meter, mark, amount, actual in zip(
+            held.accounts, held.meters, held.marks, held.amounts, used, strict=True
+        ):
             account.held -= amount
-            actual = used[at]
             if actual > amount:
-                self.reports.overruns.append((hold_id, held.meters[at].id, actual - amount))
-            if actual and held.meters[at].is_returned:
-                actual = 0
+                self.reports.overruns.append((hold_id, meter.id, actual - amount))
+            if meter.is_returned:
+                charges.append(0)
+                continue
             if actual:
-                account.charge(actual, held.marks[at])
+                account.charge(actual, mark)
             charges.append(actual)
         return held, charges
 
@@ -193,14 +194,21 @@ class MemoryStore:
         return held, charges
 
     def _account(self, meter: Meter, now_s: float) -> CalendarAccount | RollingAccount:
+        """The account for this moment."""
         account = self._accounts.get(meter.id)
-        if account is None or (type(account) is CalendarAccount and now_s >= account.period.end_s):
-            account = self._open(meter, now_s)
+        if account is None:
+            return self._open(meter, now_s)
+        if not account.from_s <= now_s < account.until_s:
+            if type(account) is not RollingAccount:
+                return self._open(meter, now_s)
+            account.turn(now_s)
         return account
 
     def _open(self, meter: Meter, now_s: float) -> CalendarAccount | RollingAccount:
         last = self._accounts.get(meter.id)
         account = open_account(meter, now_s, last if isinstance(last, CalendarAccount) else None)
+        if isinstance(account, RollingAccount):
+            account.turn(now_s)
         self._accounts[meter.id] = account
         return account
 

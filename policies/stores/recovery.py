@@ -20,7 +20,8 @@ ALONE = "alone"  # the journal of a process that has the folder for itself
 _WORKER = "worker"
 _ASIDE = "unapplied"
 
-Apply = Callable[[list[dict[str, Any]], tables.Changes], None]
+Record = Mapping[str, Any]
+Apply = Callable[[Sequence[Record], tables.Changes], None]
 
 
 @contextmanager
@@ -37,48 +38,72 @@ def transaction(connection: sqlite3.Connection, disk: Disk) -> Iterator[None]:
 
 
 class Applier:
-    """Moves one journal into the tables: each step is one transaction together with how far it has come."""
+    """Moves one journal into the tables: each step is one transaction together with how far it has come.
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path, name: str, disk: Disk, apply: Apply) -> None:
+    `recent` gives the records after a number, or None where the file has to be read: for the process that writes it.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        folder: Path,
+        name: str,
+        disk: Disk,
+        apply: Apply,
+        recent: Callable[[int], Sequence[Record] | None] | None = None,
+    ) -> None:
         self.name = name
+        self.recent = recent
         self._connection = connection
         self._folder = folder
         self._disk = disk
         self._apply = apply
         self._reader: Reader | None = None
+        self._has_failed = False
         self.last = tables.position(connection, name)  # the number of the last record that is in the tables
 
     def step(self) -> bool:
-        """Apply what is there, at most about 256 KB; False where there is nothing. Whatever it raises: try again.
+        """Apply what is there, of the file at most about 256 KB; False where there is nothing. What raises: try again.
 
         A record that can never be applied is put aside, so that it does not stand in the way of the others.
         """
-        reader, self._reader = self._reader, None  # after a failure the tables say how far it has come
-        if reader is None:
+        if self._has_failed:  # the tables say how far it has come
             self.last = tables.position(self._connection, self.name)
-            reader = Reader(self._folder, self.name, self.last)
-        records = reader.read()
+            self._reader = None
+        self._has_failed = True
+        records, last = self._next()
         if records:
             try:
-                self._write(records, reader.last)
+                self._write(records, last)
             except Exception as error:
                 if not is_senseless(error):
                     raise
-                self._write_each(records, reader.last)
-            self.last = reader.last
-        self._reader = reader
+                self._write_each(records, last)
+            self.last = last
+        self._has_failed = False
         return bool(records)
 
-    def _write(self, records: list[dict[str, Any]], last: int) -> None:
+    def _next(self) -> tuple[Sequence[Record], int]:
+        """The next records, and the number of the last of them."""
+        if self.recent is not None:
+            records = self.recent(self.last)
+            if records is not None:
+                return records, self.last + len(records)
+        reader = self._reader
+        if reader is None or reader.last != self.last:
+            reader = self._reader = Reader(self._folder, self.name, self.last)
+        return reader.read(), reader.last
+
+    def _write(self, records: Sequence[Record], last: int) -> None:
         with transaction(self._connection, self._disk):
             changes = tables.Changes()
             self._apply(records, changes)
             changes.write(self._connection)
             tables.set_position(self._connection, self.name, last)
 
-    def _write_each(self, records: list[dict[str, Any]], last: int) -> None:
+    def _write_each(self, records: Sequence[Record], last: int) -> None:
         """The same where one of the records makes no sense: what makes none is written into a file of its own."""
-        senseless: list[tuple[dict[str, Any], Exception]] = []
+        senseless: list[tuple[Record, Exception]] = []
         with transaction(self._connection, self._disk):
             for record in records:
                 self._connection.execute("SAVEPOINT record")
@@ -106,7 +131,7 @@ def is_senseless(error: Exception) -> bool:
     return not isinstance(error, OSError | MemoryError)
 
 
-def put_aside(folder: Path, name: str, senseless: Sequence[tuple[Mapping[str, Any], Exception]], disk: Disk) -> None:
+def put_aside(folder: Path, name: str, senseless: Sequence[tuple[Record, Exception]], disk: Disk) -> None:
     """Write records that cannot be applied into `unapplied-<name>.jsonl`, each with why, for an operator to look at.
 
     The same name replaces the file: what comes to it is what was tried once more.
@@ -195,7 +220,7 @@ def worker_name(identity: str) -> str:
     return f"{_WORKER}-{identity}"
 
 
-def apply_changes(records: list[dict[str, Any]], changes: tables.Changes) -> None:
+def apply_changes(records: Sequence[Record], changes: tables.Changes) -> None:
     """Add up the records of a process that was alone: they say what changed."""
     for record in records:
         _APPLY[record["k"]](record, changes)
@@ -204,7 +229,7 @@ def apply_changes(records: list[dict[str, Any]], changes: tables.Changes) -> Non
 def settle_with(replica: Replica) -> Apply:
     """Apply the records of a worker: they say what was used, and the hold in the tables says where it belongs."""
 
-    def apply(records: list[dict[str, Any]], changes: tables.Changes) -> None:
+    def apply(records: Sequence[Record], changes: tables.Changes) -> None:
         replica.forget()  # what was made of records that were not written after all
         replica.begin(changes)
         for record in records:
@@ -213,15 +238,16 @@ def settle_with(replica: Replica) -> Apply:
     return apply
 
 
-def _window(record: Mapping[str, Any], changes: tables.Changes) -> None:
+def _window(record: Record, changes: tables.Changes) -> None:
     changes.opened(record["row"])
 
 
-def _hold(record: Mapping[str, Any], changes: tables.Changes) -> None:
-    changes.put_hold(record["id"], record["until"], record["lines"], is_dispatched=True, is_ended=False)
+def _hold(record: Record, changes: tables.Changes) -> None:
+    is_new = "new" in record
+    changes.put_hold(record["id"], record["until"], record["lines"], is_dispatched=True, is_ended=False, is_new=is_new)
 
 
-def _end(record: Mapping[str, Any], changes: tables.Changes) -> None:
+def _end(record: Record, changes: tables.Changes) -> None:
     changes.remove_hold(record["id"])
     for line in record["charges"]:
         changes.charged(*line)
@@ -230,11 +256,11 @@ def _end(record: Mapping[str, Any], changes: tables.Changes) -> None:
         changes.void(record["void"])
 
 
-def _raise(record: Mapping[str, Any], changes: tables.Changes) -> None:
+def _raise(record: Record, changes: tables.Changes) -> None:
     changes.raised(record["meter"], record["amount"])
 
 
-def _reset(record: Mapping[str, Any], changes: tables.Changes) -> None:
+def _reset(record: Record, changes: tables.Changes) -> None:
     changes.reset(record["meter"])
 
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
 
-import orjson
-
 from policies.stores import tables
 from policies.stores.base import Granted, Line, Meter, OpenHold, Settlement, Verdict
+from policies.stores.entries import row_of
 from policies.stores.memory import Held, MemoryStore, shown
 
 _REAPED_AT_ONCE = 500
@@ -71,7 +70,7 @@ class Replica(MemoryStore):
         if known is not None:
             now_s = self._now()
             rooms = zip(lines, known.accounts, strict=False)
-            return Granted(tuple(account.limit(line.meter) - account.used(now_s) for line, account in rooms))
+            return Granted(tuple(account.limit(meter) - account.used(now_s) for (meter, _), account in rooms))
         verdict = super().hold(hold_id, lines, lease_s, is_dispatched=is_dispatched)
         if type(verdict) is Granted:
             held = self._holds[hold_id]
@@ -142,7 +141,7 @@ class Replica(MemoryStore):
     def _open(self, meter: Meter, now_s: float) -> tables.Account:
         last = self._accounts.get(meter.id)
         if last is not None and last.held > 0:
-            self._ended_accounts[meter.id, last.mark(now_s)] = last
+            self._ended_accounts[meter.id, last.mark] = last
         account = super()._open(meter, now_s)
         self._changes.opened(tables.account_row(meter.id, account))
         return account
@@ -172,7 +171,7 @@ class Replica(MemoryStore):
                 self._changes.charged(*line)
             entry = tables.flagged_entry(hold_id, held, self._now())
             if entry is not None:
-                self._changes.wrote([orjson.loads(orjson.dumps(entry))])
+                self._changes.wrote([row_of(entry)])
         self._put(hold_id, held)
 
     def _before_raise(self, meter: Meter, amount: int) -> None:
@@ -184,7 +183,7 @@ class Replica(MemoryStore):
     def _take(self, held: Held, amounts: Sequence[int]) -> None:
         for at, amount in enumerate(amounts):
             if amount:
-                self._changes.held(held.meters[at].id, tables.kind_of(held.accounts[at]), held.marks[at], amount)
+                self._changes.held(held.meters[at].id, held.accounts[at].kind, held.marks[at], amount)
 
     def _put(self, hold_id: str, held: Held) -> None:
         self._changes.put_hold(

@@ -16,14 +16,17 @@ from pathlib import Path
 from time import time
 from typing import Any
 
+from policies.ledger import Entry
 from policies.stores import tables
 from policies.stores.base import Granted, Line, Meter, Settlement, StoreError, Unavailable, Verdict
+from policies.stores.entries import row_of
 from policies.stores.journal import Disk, Journal, remove_all, remove_applied
 from policies.stores.locks import lock_alone
 from policies.stores.memory import Held, MemoryStore
 from policies.stores.recovery import ALONE, Applier, apply_changes, checkpoint, recover, set_aside, tidy_up
 
 _SEGMENT_BYTES = 8 << 20
+_RECENT = 20_000  # records, a few seconds of a busy gateway: what the thread does not reach in time it reads
 _APPLY_EVERY_S = 0.2
 _SYNC_EVERY = 5  # times that
 _TIDY_EVERY = 300
@@ -61,7 +64,10 @@ class SqliteStore(MemoryStore):
             self._is_set_aside = set_aside(folder)
             self._load()
             self._applier = Applier(self._connection, folder, ALONE, self._disk, apply_changes)
-            self._journal = Journal(folder, ALONE, self._applier.last, disk=self._disk, segment_bytes=segment_bytes)
+            self._journal = Journal(
+                folder, ALONE, self._applier.last, disk=self._disk, segment_bytes=segment_bytes, kept=_RECENT
+            )
+            self._applier.recent = self._journal.recent
         except BaseException as error:
             self._lock.release()
             if isinstance(error, OSError | sqlite3.Error):
@@ -92,7 +98,7 @@ class SqliteStore(MemoryStore):
         verdict = super().extend(hold_id, amounts)
         held = self._holds.get(hold_id)
         if held is not None and held.is_dispatched and type(verdict) is Granted:
-            self._write_hold(hold_id, held)
+            self._write_hold(hold_id, held, is_new=False)
         return verdict
 
     def dispatched(self, hold_id: str) -> None:
@@ -152,13 +158,16 @@ class SqliteStore(MemoryStore):
             raise StoreError(problem)
         self._journal.append(record)
 
-    def _write_hold(self, hold_id: str, held: Held) -> bool:
-        return self._journal.append(
-            {"k": "hold", "id": hold_id, "until": held.lease_until_s, "lines": tables.hold_lines(held)}
-        )
+    def _write_hold(self, hold_id: str, held: Held, *, is_new: bool = True) -> bool:
+        record = {"k": "hold", "id": hold_id, "until": held.lease_until_s, "lines": tables.hold_lines(held)}
+        if is_new:
+            record["new"] = 1
+        return self._journal.append(record)
 
-    def _write_end(self, hold_id: str, charges: Sequence[Any], entries: Sequence[Any], void: str | None = None) -> None:
-        record = {"k": "end", "id": hold_id, "charges": charges, "entries": entries}
+    def _write_end(
+        self, hold_id: str, charges: Sequence[Any], entries: Sequence[Entry], void: str | None = None
+    ) -> None:
+        record: dict[str, Any] = {"k": "end", "id": hold_id, "charges": charges, "entries": list(map(row_of, entries))}
         if void is not None:
             record["void"] = void
         self._journal.append(record)

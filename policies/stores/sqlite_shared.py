@@ -18,8 +18,6 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any, TypeVar
 
-import orjson
-
 from policies.stores import tables
 from policies.stores.accounts import check_raise
 from policies.stores.base import (
@@ -34,7 +32,8 @@ from policies.stores.base import (
     Unavailable,
     Verdict,
 )
-from policies.stores.journal import Disk, Journal, encoded, remove_all, remove_applied
+from policies.stores.entries import row_of
+from policies.stores.journal import Disk, Journal, countable, remove_all, remove_applied
 from policies.stores.locks import FileLock, lock_shared
 from policies.stores.recovery import (
     checkpoint,
@@ -152,10 +151,13 @@ class SharedSqliteStore:
         self._tell(lambda replica: replica.dispatched(hold_id))
 
     def settle(self, settlement: Settlement) -> None:
-        # The thread gets the entries as the journal has them, so that both ways into the tables are one.
-        record = {"k": "settle", "id": settlement.id, "used": settlement.amounts, "entries": settlement.entries}
-        self._journal.append(record)
-        operation = _Operation(lambda replica: replica.settle_record(orjson.loads(encoded(record))))
+        # The thread gets what the journal has, so that both ways into the tables are one.
+        entries = list(map(row_of, settlement.entries))
+        record, payload = countable(
+            {"k": "settle", "id": settlement.id, "used": settlement.amounts, "entries": entries}
+        )
+        self._journal.append(record, payload)
+        operation = _Operation(lambda replica: replica.settle_record(record))
         operation.number, operation.record = self._journal.last, record
         self._put(operation)
 
@@ -270,7 +272,7 @@ class SharedSqliteStore:
         if operation.record is not None:
             name = f"{self._journal.name}-{operation.number}"
             try:
-                put_aside(self._folder, name, [(orjson.loads(encoded(operation.record)), error)], self._disk)
+                put_aside(self._folder, name, [(operation.record, error)], self._disk)
             except OSError as not_now:
                 self._cannot_apply = f"the database in {self._folder} cannot be written: {not_now!r}"
                 self._queue.appendleft(operation)

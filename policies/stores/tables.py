@@ -7,7 +7,7 @@ held: more for such a hold has to fit there. What is charged later than that cha
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
 from math import inf
 from pathlib import Path
@@ -77,10 +77,12 @@ class Changes:
     """What one transaction writes, added up: a hold that comes and goes within it leaves nothing but its charge."""
 
     def __init__(self) -> None:
-        self._amounts: dict[tuple[str, float], list[int]] = {}  # (meter, start of its window): [spent, held]
+        self._spent: dict[tuple[str, float], int] = {}  # by meter and start of its window
+        self._held: dict[tuple[str, float], int] = {}
         self._buckets: dict[tuple[str, float], int] = {}
         self._holds: dict[str, tuple[float, bool, bool, object] | None] = {}
-        self._entries: list[Mapping[str, Any]] = []
+        self._new: set[str] = set()  # holds that the tables do not have
+        self._entries: list[Sequence[Any]] = []
         self._void: list[tuple[str]] = []
         self._others: list[tuple[str, tuple[Any, ...]]] = []
 
@@ -92,26 +94,33 @@ class Changes:
 
     def charged(self, meter_id: str, kind: str, mark: float, amount: int) -> None:
         """Spent (less than 0: given back)."""
-        if kind == "rolling":
-            key = (meter_id, mark)
-            self._buckets[key] = self._buckets.get(key, 0) + amount
-        else:
-            self._of(meter_id, mark)[0] += amount
+        sums = self._buckets if kind == "rolling" else self._spent
+        key = (meter_id, mark)
+        sums[key] = sums.get(key, 0) + amount
 
     def held(self, meter_id: str, kind: str, mark: float, amount: int) -> None:
         """Held (less than 0: free again)."""
-        self._of(meter_id, 0.0 if kind == "rolling" else mark)[1] += amount
+        key = (meter_id, 0.0 if kind == "rolling" else mark)
+        self._held[key] = self._held.get(key, 0) + amount
 
-    def put_hold(self, hold_id: str, until_s: float, lines: object, *, is_dispatched: bool, is_ended: bool) -> None:
-        """There is this hold now; what was known of it before is replaced."""
+    def put_hold(
+        self, hold_id: str, until_s: float, lines: object, *, is_dispatched: bool, is_ended: bool, is_new: bool = False
+    ) -> None:
+        """There is this hold now; what was known of it before is replaced. `is_new`: nothing was."""
+        if is_new and hold_id not in self._holds:
+            self._new.add(hold_id)
         self._holds[hold_id] = (until_s, is_dispatched, is_ended, lines)
 
     def remove_hold(self, hold_id: str) -> None:
-        self._holds[hold_id] = None
+        if hold_id in self._new:
+            self._new.remove(hold_id)
+            del self._holds[hold_id]
+        else:
+            self._holds[hold_id] = None
 
-    def wrote(self, written: Iterable[Mapping[str, Any]]) -> None:
-        """Entries of the ledger."""
-        self._entries.extend(written)
+    def wrote(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Entries of the ledger, as `entries.row_of` makes them."""
+        self._entries.extend(rows)
 
     def void(self, entry_id: str) -> None:
         """An entry was written for a call whose end is known now."""
@@ -143,18 +152,17 @@ class Changes:
         if self._void:
             connection.executemany("DELETE FROM entries WHERE id = ?", self._void)
 
-    def _of(self, meter_id: str, start_s: float) -> list[int]:
-        return self._amounts.setdefault((meter_id, start_s), [0, 0])
-
     def _settle_up(self) -> None:
         """What was added up so far comes before a statement for which the order matters."""
-        for (meter_id, start_s), (spent, held) in self._amounts.items():
+        for key in self._spent | self._held:
+            spent, held = self._spent.get(key, 0), self._held.get(key, 0)
             if spent or held:
-                self._others.append((_ADD_AMOUNTS, (_whole(spent), _whole(held), meter_id, start_s)))
+                self._others.append((_ADD_AMOUNTS, (_whole(spent), _whole(held), *key)))
         for (meter_id, number), amount in self._buckets.items():
             if amount:
                 self._others.append((_ADD_BUCKET, (meter_id, int(number), _whole(amount))))
-        self._amounts.clear()
+        self._spent.clear()
+        self._held.clear()
         self._buckets.clear()
 
 
@@ -184,14 +192,6 @@ def _whole(amount: float) -> int:
     return max(-_HIGHEST, min(_HIGHEST, int(amount)))
 
 
-def kind_of(account: Account) -> str:
-    """How the tables call what this account counts in."""
-    if type(account) is RollingAccount:
-        return "rolling"
-    assert type(account) is CalendarAccount
-    return "calendar"
-
-
 def account_row(meter_id: str, account: Account) -> tuple[Any, ...]:
     """A new account, without what is spent and held. The end is None where it never comes: JSON has no infinity."""
     if isinstance(account, RollingAccount):
@@ -203,15 +203,7 @@ def account_row(meter_id: str, account: Account) -> tuple[Any, ...]:
 def hold_lines(held: Held) -> list[tuple[Any, ...]]:
     """The lines of a hold, in JSON types: meter, unit, limit, whether it is returned, kind, mark, amount."""
     return [
-        (
-            meter.id,
-            meter.unit,
-            meter.limit,
-            isinstance(meter.window, NoWindow),
-            "rolling" if type(account) is RollingAccount else "calendar",
-            mark,
-            amount,
-        )
+        (meter.id, meter.unit, meter.limit, meter.is_returned, account.kind, mark, amount)
         for meter, account, mark, amount in zip(held.meters, held.accounts, held.marks, held.amounts, strict=True)
     ]
 
@@ -219,8 +211,8 @@ def hold_lines(held: Held) -> list[tuple[Any, ...]]:
 def charge_lines(held: Held, charges: Sequence[int]) -> list[tuple[Any, ...]]:
     """What was charged for a hold, in JSON types: meter, kind, mark, amount."""
     return [
-        (held.meters[at].id, kind_of(held.accounts[at]), held.marks[at], amount)
-        for at, amount in enumerate(charges)
+        (meter.id, account.kind, mark, amount)
+        for meter, account, mark, amount in zip(held.meters, held.accounts, held.marks, charges, strict=True)
         if amount
     ]
 
@@ -284,7 +276,7 @@ def load_hold(
         accounts.append(account)
         marks.append(mark)
         amounts.append(amount)
-    held = Held(meters, accounts, marks, amounts, Granted(), until_s, is_dispatched=bool(is_dispatched))
+    held = Held(meters, accounts, marks, amounts, Granted(), until_s, bool(is_dispatched))
     held.is_ended = bool(is_ended)
     return held
 

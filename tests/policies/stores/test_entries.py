@@ -5,13 +5,25 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import fields
 
 import pytest
 
-from policies.ledger import Purpose
+from policies.ledger import Entry, Purpose
 from policies.stores import tables
 from policies.stores.base import Settlement, StoreError
-from policies.stores.entries import FILE_NAME, Ledger, MemoryLedger, Spend, create, delete_before
+from policies.stores.entries import (
+    _COLUMNS,
+    FILE_NAME,
+    Ledger,
+    MemoryLedger,
+    Spend,
+    create,
+    delete_before,
+    insert,
+    row_of,
+)
 from policies.stores.sqlite import SqliteStore
 from providers.base import Usage
 from tests.policies.stores.crashes import entry
@@ -131,3 +143,27 @@ def test_old_entries_are_deleted(tmp_path):
     tables.tidy(store._connection, NOON + 86_400 * 300, None)
     assert len(list(Ledger(tmp_path).stream(0, 1e12))) == 2, "kept for ever where nobody said how long"
     asyncio.run(store.close())
+
+
+def test_every_fact_of_a_call_has_a_column():
+    columns = set(_COLUMNS)
+    assert columns == {field.name for field in (*fields(Entry), *fields(Usage))} - {"usage"}
+    assert len(columns) == len(_COLUMNS)
+
+
+def test_a_row_of_an_older_version_may_lack_columns(tmp_path):
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as connection:
+        create(connection)
+        insert(connection, [row_of(entry("a", 5, NOON))[:-2], row_of(entry("b", 7, NOON))])
+    assert [row["id"] for row in Ledger(tmp_path).stream(0, 1e12)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 63, 64, 65, 200])
+def test_rows_are_written_whatever_their_number_and_once(tmp_path, count):
+    rows = [row_of(entry(f"{number:03d}", number, NOON + number)) for number in range(count)]
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as connection:
+        create(connection)
+        insert(connection, rows)
+        insert(connection, rows[::-1])
+    found = [(row["id"], row["cost_nusd"]) for row in Ledger(tmp_path).stream(0, 1e12)]
+    assert found == [(f"{number:03d}", number) for number in range(count)]

@@ -129,3 +129,49 @@ def test_a_new_file_never_continues_a_damaged_one(tmp_path):
     journal.append({"n": 5})
     assert read(tmp_path) == ([5], 0)
     journal.close()
+
+
+def test_what_is_in_the_file_is_handed_out_from_memory_once(tmp_path):
+    journal = Journal(tmp_path, "test", 7, kept=10)
+    assert journal.recent(7) == [], "nothing was written"
+    for number in range(8, 12):
+        journal.append({"n": number})
+    assert journal.recent(8) == [{"n": 9}, {"n": 10}, {"n": 11}]
+    assert journal.recent(8) is None, "the file has them"
+    journal.append({"n": 12})
+    assert journal.recent(8) is None, "there is a gap"
+    journal.append({"n": 13})
+    assert journal.recent(12) == [{"n": 13}]
+    journal.close()
+
+
+def test_what_is_too_much_for_memory_is_read_from_the_file(tmp_path):
+    journal = Journal(tmp_path, "test", 0, kept=3)
+    for number in range(1, 6):
+        journal.append({"n": number})
+    assert journal.recent(0) is None
+    assert journal.recent(5) == []
+    assert read(tmp_path)[0] == [1, 2, 3, 4, 5]
+    journal.close()
+
+
+def test_memory_hands_out_only_what_the_disk_took(tmp_path):
+    disk = FullDisk()
+    journal = Journal(tmp_path, "test", 0, disk=disk, kept=10)
+    journal.append({"n": 1})
+    disk.room = 0
+    journal.append({"n": 2})
+    assert journal.recent(0) == [{"n": 1}]
+    disk.room = 10**9
+    journal.append({"n": 3})
+    assert journal.recent(1) is None, "the one that waited is in the file, and in nothing else"
+    assert read(tmp_path)[0] == [1, 2, 3]
+    journal.close()
+
+
+def test_a_number_beyond_all_stores_is_in_memory_as_in_the_file(tmp_path):
+    journal = Journal(tmp_path, "test", 0, kept=1)
+    journal.append({"n": 2**70})
+    assert journal.recent(0) == [{"n": 2**53 - 1}]
+    assert read(tmp_path)[0] == [2**53 - 1]
+    journal.close()

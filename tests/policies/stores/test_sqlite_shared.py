@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from policies.stores.base import Denied, Granted, Line, Settlement, StoreError, Unavailable
-from policies.stores.entries import FILE_NAME, Ledger
+from policies.stores.entries import FILE_NAME, Ledger, row_of
 from policies.stores.journal import Disk, Journal
 from policies.stores.sqlite_shared import SharedSqliteStore
 from tests.policies.stores import sharing
@@ -280,7 +280,7 @@ def test_what_a_dead_worker_left_is_settled_by_the_others(tmp_path):
         await store.hold("a", [Line(day, 900)], 60.0, is_dispatched=True)
         journal = Journal(tmp_path, "worker-dead", 0)
         for _ in range(2):
-            journal.append({"k": "settle", "id": "a", "used": [300], "entries": [entry("a", 300)]})
+            journal.append({"k": "settle", "id": "a", "used": [300], "entries": [row_of(entry("a", 300))]})
         journal.close()
         (tmp_path / "worker-dead.lock").touch()
         await asyncio.to_thread(store._keep_small, 5)

@@ -10,7 +10,7 @@ import pytest
 
 from policies.stores.accounts import MOST
 from policies.stores.base import Granted, Line, Settlement
-from policies.stores.entries import Ledger
+from policies.stores.entries import Ledger, row_of
 from policies.stores.journal import Disk, Journal, segments
 from policies.stores.recovery import ALONE
 from policies.stores.sqlite import SqliteStore
@@ -194,7 +194,7 @@ def test_workers_that_share_a_folder_set_aside_what_cannot_be_applied(tmp_path, 
         await store.flush()
         journal = Journal(tmp_path, "worker-dead", 0)
         journal.append({"k": "settle", "id": "senseless"})
-        journal.append({"k": "settle", "id": "b", "used": [5], "entries": [entry("b", 5)]})
+        journal.append({"k": "settle", "id": "b", "used": [5], "entries": [row_of(entry("b", 5))]})
         journal.close()
         (tmp_path / "worker-dead.lock").touch()
         await asyncio.to_thread(store._keep_small, 5)
