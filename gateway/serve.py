@@ -108,6 +108,8 @@ async def _serve(process: Process) -> None:
     background.start(reloader.follow_prices(), "price changes")
     background.start(keys.follow(), "keys")
     background.start(_share_metrics(service), "metrics")
+    service.cache.share(Path(shared) if shared is not None else None)
+    background.start(service.cache.follow(), "cache purges")
     if settings.redis_url is not None:
         from gateway.hints import Hints  # noqa: PLC0415 - imports redis
 

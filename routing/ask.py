@@ -88,9 +88,7 @@ class Ask:
         if _TAGS not in self.headers:
             return self.key_tags
         if self._tags is None:
-            text = self.headers[_TAGS].decode("latin-1")
-            tags = [tag.strip()[:_MAX_TAG_CHARS] for tag in text.split(",", _MAX_TAGS)[:_MAX_TAGS]]
-            self._tags = self.key_tags.union(tag for tag in tags if tag)
+            self._tags = self.key_tags | tags_of(self.headers)
         return self._tags
 
     def application(self) -> str:
@@ -100,3 +98,10 @@ class Ask:
                 if tag.startswith("application="):
                     return tag.removeprefix("application=")
         return self.key
+
+
+def tags_of(headers: Mapping[bytes, bytes]) -> frozenset[str]:
+    """The tags that a request brings along: blank-free words between commas, as many as are allowed."""
+    text = headers[_TAGS].decode("latin-1")
+    tags = [tag.strip()[:_MAX_TAG_CHARS] for tag in text.split(",", _MAX_TAGS)[:_MAX_TAGS]]
+    return frozenset(tag for tag in tags if tag)

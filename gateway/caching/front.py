@@ -11,7 +11,7 @@ from gateway.asking import NO_HEADERS
 from gateway.attempt_run import Sink
 from gateway.caching.directives import NO_WISH, wish_of
 from gateway.caching.flight import Flight
-from gateway.caching.kept import decision_of, entry_of, reply_of, stream_from
+from gateway.caching.kept import Origin, decision_of, entry_of, reply_of, stream_from
 from gateway.memory import Pressure
 from gateway.pipeline import Pipeline
 from gateway.runtime import Caller
@@ -23,6 +23,7 @@ from policies.cache.rules import CacheRules
 from policies.cache.shelf import Entry, Shelf
 from policies.outcome import CacheUse, Outcome
 from providers.base import Request
+from routing.ask import tags_of
 
 _CACHE_CONTROL, _CACHE, _EXPLAIN = b"cache-control", b"x-signalbox-cache", b"x-signalbox-explain"
 _ROUTE, _TAGS, _MAX_COST = b"x-signalbox-route", b"x-signalbox-tags", b"x-signalbox-max-cost-usd"
@@ -109,7 +110,8 @@ class CacheFront:
             outcome = await self._join(request, caller, sink, started, form)
             if outcome is not None:
                 return outcome
-        return await self._lead(request, caller, sink, started, timeout_s, headers, form, partition)
+        origin = Origin(key, partition, caller.tags | tags_of(headers) if _TAGS in headers else caller.tags)
+        return await self._lead(request, caller, sink, started, timeout_s, headers, form, origin)
 
     async def _join(self, request: Request, caller: Caller, sink: Sink, started: float, form: _Form) -> Outcome | None:
         """The answer that is under way for an equal request, if one is."""
@@ -165,13 +167,13 @@ class CacheFront:
         timeout_s: float | None,
         headers: Mapping[bytes, bytes],
         form: _Form,
-        partition: str,
+        origin: Origin,
     ) -> Outcome:
         """A call of its own, which others may join and which leaves its answer behind."""
         flight = Flight(self._loop, sink)
         run = self._pipeline.run(request, caller, flight, started, timeout_s, headers, cache_key=form[0])
         task = flight.task = self._loop.create_task(run)
-        task.add_done_callback(partial(self._landed, flight, form, partition))
+        task.add_done_callback(partial(self._landed, flight, form, origin))
         self._metrics.note(request.operation, CacheUse.MISS)
         self._flights.add(form, flight)
         try:
@@ -181,13 +183,13 @@ class CacheFront:
                 await _end(task, cancelled)
             raise
 
-    def _landed(self, flight: Flight, form: _Form, partition: str, task: "asyncio.Task[Outcome]") -> None:
+    def _landed(self, flight: Flight, form: _Form, origin: Origin, task: "asyncio.Task[Outcome]") -> None:
         """The call is over: keep its answer, and tell those who wait."""
         self._flights.remove(form, flight)
         outcome = None if task.cancelled() or task.exception() is not None else task.result()
         entry = None
         if outcome is not None:
-            entry = entry_of(outcome, flight.frames, form[0], partition, self._wall_clock(), self._rules)
+            entry = entry_of(outcome, flight.frames, origin, self._wall_clock(), self._rules)
             if entry is not None and self._pressure.allows_cache_fills:
                 self._shelf.put(entry)
         flight.close(outcome, entry)

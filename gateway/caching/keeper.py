@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from config.schema import Config
 from gateway.caching.front import CacheFront, Flights
+from gateway.caching.purges import SharedPurges
 from gateway.memory import Pressure
 from gateway.pipeline import Pipeline
 from gateway.telemetry.recorder import Recorder
+from policies.cache.purge import Purge
 from policies.cache.rules import CacheRules
 from policies.cache.shelf import Shelf
 from policies.cache.stale import StaleAnswers
@@ -22,6 +25,20 @@ class CacheKeeper:
         self._clock = clock
         self._flights = Flights()
         self.shelf = Shelf(clock, 0)
+        self._shared = SharedPurges(None)
+
+    def share(self, folder: Path | None) -> None:
+        """Purges reach all workers that name the same folder; None where there is one worker only."""
+        self._shared = SharedPurges(folder)
+
+    def purge(self, purge: Purge) -> int:
+        """Forget answers, here and in the other workers. Returns how many there were here. Raises OSError."""
+        self._shared.tell(purge)
+        return purge.carry_out(self.shelf)
+
+    async def follow(self) -> None:
+        """Forget what other workers are told to. Until cancelled."""
+        await self._shared.follow(lambda purge: purge.carry_out(self.shelf))
 
     def last_resort(self, rules: CacheRules | None) -> LastResort:
         """Who answers when everybody failed."""

@@ -1,6 +1,7 @@
 """From a finished request to what is kept of it, and from that to another answer."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from policies.cache.forms import UnfitError, is_good, marked, stream_of, whole_of
 from policies.cache.rules import CacheRules
@@ -11,8 +12,16 @@ from providers.base import Reply
 from routing.decision import Decision
 
 
+class Origin(NamedTuple):
+    """Whose request an answer was for, and with which tags."""
+
+    key: bytes
+    partition: str
+    tags: frozenset[str]
+
+
 def entry_of(
-    outcome: Outcome, frames: Sequence[bytes], key: bytes, partition: str, now_s: float, rules: CacheRules
+    outcome: Outcome, frames: Sequence[bytes], origin: Origin, now_s: float, rules: CacheRules
 ) -> Entry | None:
     """What is kept of a request; None where its answer is not one to give again. `frames` are those of its stream,
     `now_s` is Unix time.
@@ -35,8 +44,9 @@ def entry_of(
     if len(body) > rules.max_entry_bytes:
         return None
     return Entry(
-        key=key,
-        partition=partition,
+        key=origin.key,
+        partition=origin.partition,
+        tags=origin.tags,
         name=outcome.decision.asked,
         body=body,
         usage=outcome.usage,

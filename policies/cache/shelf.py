@@ -24,7 +24,7 @@ class Entry:
     """One whole answer, and whose it is. Times are Unix seconds; `body` is what a caller who does not stream gets.
 
     `name` is the model or route that was asked for, `summary` says how was decided, `answered_by` is the deployment as
-    header text. `cost_nusd` is what it cost, which is what each use of it saves.
+    header text. `cost_nusd` is what it cost, which is what each use of it saves. `tags` are those of the request.
     """
 
     key: bytes
@@ -38,16 +38,23 @@ class Entry:
     summary: str = ""
     answered_by: bytes = b""
     cost_nusd: int | None = None
+    tags: frozenset[str] = frozenset()
     uses: int = 0
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.size = len(self.body) + _ENTRY_BYTES
 
+    @property
+    def id(self) -> str:
+        """By which it can be told to go; not enough to find it."""
+        return self.key[:8].hex()
+
     def head_lines(self, now_s: float) -> bytes:
         """Header lines that only kept answers have; `now_s` is Unix time."""
-        return b"age: %d\r\nx-signalbox-model: %b\r\nx-signalbox-cost-usd: 0\r\n" % (
+        return (b"age: %d\r\nx-signalbox-cache-entry: %b\r\nx-signalbox-model: %b\r\nx-signalbox-cost-usd: 0\r\n") % (
             max(0, int(now_s - self.stored_s)),
+            self.id.encode(),
             self.answered_by,
         )
 

@@ -1,0 +1,91 @@
+"""/admin/cache: what is kept, and how it is forgotten."""
+
+from collections import Counter
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field, ValidationError
+
+from gateway.admin.access import AdminContext, AdminError
+from gateway.admin.audit import Actor
+from gateway.admin.wire import answer_of, body_of, invalid, read_object
+from gateway.wire.answers import usd
+from policies.cache.purge import Purge
+
+_STATS = {
+    "object": "cache",
+    "is_on": True,
+    "entries": 1_204,
+    "bytes": 3_411_020,
+    "max_bytes": 67_108_864,
+    "evicted": 0,
+    "uses": 8_112,
+    "saved_usd": "4.02",
+    "models": {"auto": 1_100, "gpt-5-mini": 104},
+}
+_PURGED = {"object": "cache.purge", "purged": 12}
+
+
+class PurgeRequest(BaseModel, extra="forbid"):
+    """Which answers to forget: those that meet everything that is named here, all of them with `{"all": true}`."""
+
+    entry: str | None = Field(default=None, description="The id in the header x-signalbox-cache-entry of a hit.")
+    key: str | None = Field(default=None, description="The virtual key that they were made for, by name.")
+    model: str | None = Field(default=None, description="The model or route that was asked for.")
+    tag: str | None = Field(default=None, description="A tag of the request or its key.")
+    all: bool = Field(default=False, strict=True, description="Every answer.")
+
+
+def add_routes(app: FastAPI, context: AdminContext) -> None:
+    """Add the endpoints to the control plane."""
+
+    @app.get("/admin/cache", tags=["admin"], responses={200: answer_of("What this worker keeps.", _STATS)})
+    async def show_cache(_: Annotated[Actor, Depends(context.needs("viewer"))]) -> JSONResponse:
+        """How many answers this worker keeps, their size, and what they saved since they were made."""
+        rules, shelf = context.service.runtime.cache, context.service.cache.shelf
+        entries = list(shelf)
+        models = Counter(entry.name for entry in entries)
+        return JSONResponse(
+            {
+                "object": "cache",
+                "is_on": rules is not None,
+                "entries": len(entries),
+                "bytes": shelf.size,
+                "max_bytes": rules.max_bytes if rules is not None else 0,
+                "evicted": shelf.evicted,
+                "uses": sum(entry.uses for entry in entries),
+                "saved_usd": usd(sum(entry.uses * (entry.cost_nusd or 0) for entry in entries)),
+                "models": dict(models.most_common()),
+            }
+        )
+
+    @app.post(
+        "/admin/cache/purge",
+        tags=["admin"],
+        openapi_extra=body_of(PurgeRequest, {"model": "gpt-5-mini"}),
+        responses={200: answer_of("How many answers this worker forgot.", _PURGED)},
+    )
+    async def purge_cache(
+        request: Request, actor: Annotated[Actor, Depends(context.needs("operator"))]
+    ) -> JSONResponse:
+        """Forget answers, in every worker of this machine within a second."""
+        purge = _purge_of(await read_object(request), context)
+        purged = context.service.cache.purge(purge)
+        await context.done(actor, after={"purged": purged} | purge.to_json())
+        return JSONResponse({"object": "cache.purge", "purged": purged})
+
+
+def _purge_of(body: dict[str, Any], context: AdminContext) -> Purge:
+    try:
+        asked = PurgeRequest.model_validate(body)
+    except ValidationError as error:
+        raise invalid(error) from None
+    named = (asked.entry, asked.key, asked.model, asked.tag)
+    if asked.all == any(name is not None for name in named):
+        raise AdminError(
+            400, "invalid_request", "Name what is to be forgotten, or say 'all'; not both and not neither."
+        )
+    rules = context.service.runtime.cache
+    partition = rules.partition(asked.key) if rules is not None and asked.key is not None else asked.key
+    return Purge(asked.entry, partition, asked.model, asked.tag)

@@ -1,0 +1,76 @@
+"""`signalbox cache`: what a running gateway keeps of answers, and how it forgets them."""
+
+import os
+from typing import Any
+
+import click
+import orjson
+
+_TIMEOUT_S = 10.0
+_url = click.option(
+    "--url",
+    metavar="URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="The running gateway (its admin port, where it has one of its own); with SIGNALBOX_ADMIN_KEY.",
+)
+_json = click.option("--json", "is_json", is_flag=True, help="Print JSON instead of text.")
+
+
+@click.group()
+def command() -> None:
+    """Look at the answers that a running gateway keeps, and make it forget them.
+
+    Exit code 0: done; 1: not done; 2: wrong use.
+    """
+
+
+@command.command()
+@_json
+@_url
+def stats(is_json: bool, url: str) -> None:
+    """Show how many answers a worker keeps, their size, and what they saved."""
+    _print(_ask(url, "GET", "/admin/cache"), is_json=is_json)
+
+
+@command.command()
+@click.option("--entry", metavar="ID", help="The one that a head names in x-signalbox-cache-entry.")
+@click.option("--key", metavar="NAME", help="Those that were made for this virtual key.")
+@click.option("--model", metavar="NAME", help="Those to requests for this model or route.")
+@click.option("--tag", metavar="TAG", help="Those to requests with this tag.")
+@click.option("--all", "everything", is_flag=True, help="Every answer.")
+@_json
+@_url
+def purge(everything: bool, is_json: bool, url: str, **named: str | None) -> None:
+    """Forget answers, in every worker; with several options those that meet all of them."""
+    body: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    if everything == bool(body):
+        raise click.UsageError("Name what is to be forgotten (--entry, --key, --model, --tag), or say --all.")
+    _print(_ask(url, "POST", "/admin/cache/purge", body | ({"all": True} if everything else {})), is_json=is_json)
+
+
+def _ask(url: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    import httpx2
+
+    secret = os.environ.get("SIGNALBOX_ADMIN_KEY")
+    if not secret:
+        raise click.ClickException("Set SIGNALBOX_ADMIN_KEY to an admin key of that gateway.")
+    try:
+        with httpx2.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
+            headers = {"authorization": f"Bearer {secret}"}
+            answer = client.request(method, url.rstrip("/") + path, headers=headers, json=body)
+            found: dict[str, Any] = orjson.loads(answer.content)
+    except (httpx2.HTTPError, httpx2.InvalidURL, orjson.JSONDecodeError) as error:
+        raise click.ClickException(f"{url} does not answer as a gateway does ({type(error).__name__}).") from None
+    if answer.status_code != 200:
+        raise click.ClickException(found["error"]["message"])
+    return found
+
+
+def _print(found: dict[str, Any], *, is_json: bool) -> None:
+    if is_json:
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+        return
+    for name, value in found.items():
+        if name != "object":
+            click.echo(f"{name}: {orjson.dumps(value).decode() if isinstance(value, dict) else value}")

@@ -1,0 +1,37 @@
+"""Which kept answers are to be forgotten."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from policies.cache.shelf import Entry, Shelf
+
+
+@dataclass(slots=True, frozen=True)
+class Purge:
+    """All conditions that are set have to hold; with none, every answer goes.
+
+    `entry` is the id that the head of a hit names, `partition` whose answers, `name` the model or route that was asked
+    for, `tag` one of the tags of the request or its key.
+    """
+
+    entry: str | None = None
+    partition: str | None = None
+    name: str | None = None
+    tag: str | None = None
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether it is one of those."""
+        return (
+            self.entry in (None, entry.id)
+            and self.partition in (None, entry.partition)
+            and self.name in (None, entry.name)
+            and (self.tag is None or self.tag in entry.tags)
+        )
+
+    def carry_out(self, shelf: Shelf) -> int:
+        """Forget them. Returns how many there were."""
+        return sum(shelf.drop(entry.key) for entry in shelf if self.takes(entry))
+
+    def to_json(self) -> dict[str, Any]:
+        """As `Purge(**...)` takes it."""
+        return {"entry": self.entry, "partition": self.partition, "name": self.name, "tag": self.tag}
