@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from click.testing import CliRunner
@@ -24,7 +24,7 @@ from gateway.admin.app import build_control_plane
 from gateway.api.endpoint import endpoints
 from gateway.cli.main import signalbox
 from gateway.telemetry.metrics import Metrics
-from gateway.wire import refusals
+from gateway.wire import refusals, refusals_cache
 from policies.verdicts import VERDICTS
 from providers import registry
 from providers.base import Cause, ErrorKind, Target
@@ -246,10 +246,11 @@ def commands() -> str:
 
 def refusal_list() -> str:
     rows: dict[str, list[str]] = {}
-    for _, make in inspect.getmembers(refusals, inspect.isfunction):
+    makers = [
+        one for module in (refusals, refusals_cache) for one in _makers(module) if one is not refusals.no_candidate
+    ]
+    for make in makers:
         parameters = inspect.signature(make).parameters
-        if make.__module__ != refusals.__name__ or make.__name__.startswith("_") or make is refusals.no_candidate:
-            continue
         for changes in ({}, {"missing": True}) if "missing" in parameters else ({},):
             error = make(**{name: _some(one) for name, one in parameters.items() if name not in changes} | changes)
             status, _, about = (inspect.getdoc(make) or "").partition(":")
@@ -258,6 +259,12 @@ def refusal_list() -> str:
             words = words[:1].upper() + words[1:]
             rows[error.reason] = [f"`{error.reason}`", status.strip(" ."), f"`{advice}`" if advice else "", words]
     return table(("reason = `code`", "status", "`x-should-retry`", ""), (rows[key] for key in sorted(rows)))
+
+
+def _makers(module: ModuleType) -> list[Callable[..., refusals.RefusedError]]:
+    """The functions of a module, without those it imports and those of its own use."""
+    found = inspect.getmembers(module, inspect.isfunction)
+    return [make for name, make in found if make.__module__ == module.__name__ and not name.startswith("_")]
 
 
 def no_candidates() -> str:
