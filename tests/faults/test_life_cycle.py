@@ -9,10 +9,10 @@ import pytest
 
 from tests.fakes.dialects.choose import answer as usual
 from tests.fakes.gateway import Gateway
-from tests.fakes.http import read_all, send
+from tests.fakes.http import connect, read_all, send
 from tests.fakes.script import endless_stream, with_pauses
-from tests.faults.other_apis import of_crowd
-from tests.faults.setup import AUTH, begin, matrix_config
+from tests.faults.other_apis import STREAMED, STREAMED_CHAT, of_crowd
+from tests.faults.setup import AUTH, matrix_config
 
 pytestmark = pytest.mark.e2e
 CHUNK = {
@@ -22,6 +22,13 @@ CHUNK = {
     "model": "m",
     "choices": [{"index": 0, "delta": {"role": "assistant", "content": "word "}, "finish_reason": None}],
 }
+
+
+TEXT_CHUNK = CHUNK | {"choices": [{"index": 0, "text": "word ", "finish_reason": None}]}
+
+
+def endless(request):
+    return endless_stream(CHUNK if "chat" in request.path else TEXT_CHUNK, delay_s=0.02)(request)
 
 
 def small_config(upstream):
@@ -61,10 +68,12 @@ def test_row_26_sigterm(upstream):
 
 def test_row_27_sigterm_endless_streams(upstream):
     """What never ends is cut with a word at the end of the drain, and the process is gone in time."""
-    upstream.always("good", endless_stream(CHUNK, delay_s=0.02))
+    upstream.always("good", endless)
     env = {"SIGNALBOX_LAME_DUCK_S": "0", "SIGNALBOX_DRAIN_S": "1"}
     with Gateway(small_config(upstream), env=env) as gateway:
-        socks = [begin(gateway, "good", stream=True) for _ in range(10)]
+        socks = [connect(gateway.root_url) for _ in range(10)]
+        for number, sock in enumerate(socks):
+            sock.sendall((STREAMED_CHAT, STREAMED)[number % 2].request_bytes("good"))
         heads = [sock.recv(1024) for sock in socks]
         began = time.monotonic()
         gateway.signal(signal.SIGTERM)
