@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 140)
     if complaint is not None:
         console.print(complaint, markup=False)
-    bench = Bench(console, pace, options.scenario, options.subjects, options.crowd)
+    crowd = replace(CROWD, connections=options.crowd, pause_ms=options.pause_ms)
+    bench = Bench(console, pace, options.scenario, options.subjects, crowd)
     with tempfile.TemporaryDirectory(prefix="signalbox-bench-") as folder:
         for transport in options.transport:
             if transport == "tls" and not tls.is_available():
@@ -62,7 +64,7 @@ class Bench:
     """What is asked for, and what was found so far."""
 
     def __init__(
-        self, console: Console, pace: Pace, scenarios: list[str] | None, names: list[str] | None, crowd: int
+        self, console: Console, pace: Pace, scenarios: list[str] | None, names: list[str] | None, crowd: Scenario
     ) -> None:
         self._console = console
         self._pace = pace
@@ -118,9 +120,9 @@ class Bench:
                 self.series += found.measure(scenario, some, self._pace)
 
     def _crowds(self, transport: str, near: Upstream, chosen: list[Subject], folder: Path) -> None:
-        if not self._is_wanted(CROWD, transport) or self._crowd == 0:
+        crowd = self._crowd
+        if not self._is_wanted(crowd, transport) or crowd.connections == 0:
             return
-        crowd = Scenario(**{name: getattr(CROWD, name) for name in CROWD.__slots__} | {"connections": self._crowd})
         for subject in [s for s in chosen if s.name in _IN_A_CROWD]:
             # A server of its own for each, so that memory is not what earlier rounds have left.
             with sitting(transport, near, [subject.server], folder) as found:
@@ -149,6 +151,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, help=f"rounds per scenario (default {_FULL.rounds})")
     parser.add_argument("--seconds", type=float, help=f"length of a round (default {_FULL.round_s:g})")
     parser.add_argument("--crowd", type=int, help="concurrent streams (default 1000, with --quick 200; 0: none)")
+    parser.add_argument(
+        "--pause-ms",
+        type=int,
+        default=CROWD.pause_ms,
+        help="between two chunks of a stream of the crowd (default %(default)s)",
+    )
     parser.add_argument("--other", type=Path, metavar="FOLDER", help="also measure the gateway of another checkout")
     parser.add_argument("--output", type=Path, help="JSON file; default results/load.json, or load.tmp.json if partial")
     return parser
@@ -156,7 +164,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _is_partial(options: argparse.Namespace) -> bool:
     """Whether a run shows less, or more, than the published one."""
-    return options.quick or any((options.scenario, options.subjects, options.other)) or len(options.transport) < 2
+    is_other_crowd = options.pause_ms != CROWD.pause_ms
+    return (
+        options.quick
+        or is_other_crowd
+        or any((options.scenario, options.subjects, options.other))
+        or len(options.transport) < 2
+    )
 
 
 def _pace(options: argparse.Namespace) -> Pace:

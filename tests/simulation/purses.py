@@ -60,7 +60,7 @@ class Treasury:
         """What is wrong when every request is over."""
         self.look()
         yield from self.problems
-        if self._store.open_holds() or self._till.open_tabs or self._till.turns.is_anybody_waiting:
+        if self._store.open_holds() or self._till.open_tabs or self._till.turns.queues:
             yield f"holds are left: {self._store.open_holds()}, {self._till.open_tabs}"
         spent = dict.fromkeys((_ALL, *(scope.meter.id for scope in self._each.values())), 0)
         for outcome in outcomes:

@@ -13,7 +13,8 @@ from tests.simulation.scenario import Course, scenario
 
 _ROOT = Path(__file__).parents[2]
 _SCENARIOS = 10_000
-_CHUNK = 1_000
+# Starting a process costs as much as some hundred scenarios.
+_CHUNK = 2_500
 
 
 def _simulation(*arguments):
@@ -40,31 +41,42 @@ def test_what_was_played_before_does_not_matter():
     assert player.play(21).story == Player().play(21).story
 
 
+# What has to happen before the invariants say anything: they say nothing of what never happens.
+_EXPECTED = {
+    "endings": {"ok", "caller_error", "upstream_error", "interrupted", "client_gone", "shutdown"},
+    "courses": set(Course),
+    "statuses": {200, 400, 429, 502, 503, 504, None},
+    "causes": {"status", "connect", "reset", "ttft", "idle", "total", "garbage", "cut", "in_band"},
+    "events": {"repeat", "empty budget", "fallback", "refusal", "second call"},
+}
+
+
 def test_scenarios_have_everything_in_them():
-    """Invariants say nothing of what never happens."""
-    player, endings, courses, statuses = Player(), Counter(), Counter(), Counter()
-    causes, happened = Counter(), Counter()
+    """Five times each within 600 scenarios; looking ends when that is seen."""
+    player, seen = Player(), {name: Counter() for name in _EXPECTED}
     for seed in range(600):
-        played = player.watch(seed)
-        courses.update(line.script.course for line in played.ledger.lines)
-        for client in played.clients:
-            statuses[client.status] += 1
-        for outcome in (own for outcomes in played.book.outcomes.values() for own in outcomes):
-            endings[outcome.ending] += 1
-            causes.update(attempt.cause for attempt in outcome.attempts)
-            happened["repeat"] += outcome.paused_s > 0
-            happened["second call"] += any(attempt.is_outrun for attempt in outcome.attempts)
-            happened["empty budget"] += outcome.is_budget_empty
-            happened["fallback"] += len(outcome.attempts) > 1 and outcome.ending == "ok"
-        happened["refusal"] += len(played.book.refusals)
-    for name, seen, expected in (
-        ("endings", endings, {"ok", "caller_error", "upstream_error", "interrupted", "client_gone", "shutdown"}),
-        ("courses", courses, set(Course)),
-        ("statuses", statuses, {200, 400, 429, 502, 503, 504, None}),
-        ("causes", causes, {"status", "connect", "reset", "ttft", "idle", "total", "garbage", "cut", "in_band"}),
-        ("events", happened, {"repeat", "empty budget", "fallback", "refusal", "second call"}),
-    ):
-        assert all(seen[what] >= 5 for what in expected), f"{name}: {seen}"
+        _count(player.watch(seed), seen)
+        if not seed % 20 and not _missing(seen):
+            break
+    assert not _missing(seen), seen
+
+
+def _missing(seen):
+    return {name: what for name in _EXPECTED if (what := {one for one in _EXPECTED[name] if seen[name][one] < 5})}
+
+
+def _count(played, seen):
+    seen["courses"].update(line.script.course for line in played.ledger.lines)
+    seen["statuses"].update(client.status for client in played.clients)
+    happened = seen["events"]
+    for outcome in (own for outcomes in played.book.outcomes.values() for own in outcomes):
+        seen["endings"][outcome.ending] += 1
+        seen["causes"].update(attempt.cause for attempt in outcome.attempts)
+        happened["repeat"] += outcome.paused_s > 0
+        happened["second call"] += any(attempt.is_outrun for attempt in outcome.attempts)
+        happened["empty budget"] += outcome.is_budget_empty
+        happened["fallback"] += len(outcome.attempts) > 1 and outcome.ending == "ok"
+    happened["refusal"] += len(played.book.refusals)
 
 
 def test_a_quiet_scenario_is_quiet():
@@ -87,11 +99,14 @@ _SAID = {
     "atomic hold": "held, of",
 }
 
+# Where the search began to find what is rare: tried first, so that it is short while that still holds.
+_SEEN_AT = {"single probe": 438}
+
 
 @pytest.mark.parametrize("safeguard", PLANTED)
 def test_a_missing_safeguard_is_found(safeguard):
     player = Player(PLANTED[safeguard])
-    for seed in range(_SCENARIOS):
+    for seed in (_SEEN_AT.get(safeguard, 0), *range(_SCENARIOS)):
         verdict = player.play(seed)
         if any(_SAID[safeguard] in problem for problem in verdict.problems):
             return
