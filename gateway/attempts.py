@@ -68,7 +68,7 @@ class AttemptEngine:
                     if error is None:
                         return
                 walk = walk or self._walk(decision, outcome, limits)
-                step = self._step(walk, deployment, error if ticket else None, limits)
+                step = await self._step(walk, deployment, error if ticket else None, outcome, limits)
                 told = _more_telling(told, error)
                 if step is None:
                     raise told or self._nobody(decision)
@@ -144,15 +144,27 @@ class AttemptEngine:
             self._runtime.router.world.rng,
             ready_in=self._ready_in,
             repute=self._runtime.guard.repute,
+            is_tried=self._runtime.guard.may_turn_out_good,
             detour=limits.detour,
         )
 
-    def _step(self, walk: Walk, deployment: Deployment, error: ProviderError | None, limits: Limits) -> Step | None:
-        """What follows a failed call, or one that may not be made where `error` is None."""
+    async def _step(
+        self, walk: Walk, deployment: Deployment, error: ProviderError | None, outcome: Outcome, limits: Limits
+    ) -> Step | None:
+        """What follows a failed call, or one that may not be made where `error` is None. It may depend on how calls of
+        others end: that is waited for here.
+        """
         now = self._loop.time()
         if error is None:
-            return walk.instead(deployment, now, limits.total_at)
-        return walk.after(deployment, error, now, limits.total_at)
+            step = walk.instead(deployment, now, limits.total_at)
+        else:
+            step = walk.after(deployment, error, now, limits.total_at)
+        if step is not None and step.is_look:
+            with self._runtime.guard.watched():
+                while step is not None and step.is_look:
+                    await self._wait(step.wait_s, outcome, walk)
+                    step = walk.look(self._loop.time(), limits.total_at)
+        return step
 
     def _ready_in(self, deployment: Deployment) -> float:
         return self._runtime.guard.earliest_s((deployment,)) or 0.0
@@ -166,7 +178,7 @@ class AttemptEngine:
         )
 
     async def _wait(self, wait_s: float, outcome: Outcome, walk: Walk) -> None:
-        """The pause before a call that is repeated at the same deployment; no fault of the gateway's speed."""
+        """A pause before a call; no fault of the gateway's speed."""
         began = self._clock()
         try:
             await asyncio.sleep(wait_s)

@@ -6,7 +6,8 @@ the ticket back with a verdict. Nothing here waits or needs a timer: every answe
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
@@ -39,8 +40,8 @@ class Guard:
     """Admits calls and takes their verdicts, by deployment id; it outlives a reload. It implements `Availability`.
 
     `clock` gives monotonic seconds, `chance` numbers from 0 to 1. `is_calm` is true while no breaker is away from
-    closed and no pause is known, so that a healthy gateway asks nothing. The functions in `on_trip` are told the id of
-    a deployment whose breaker opened, and for how many seconds; `trips` counts that by label.
+    closed, no pause is known and nobody watches, so that a healthy gateway asks nothing. The functions in `on_trip` are
+    told the id of a deployment whose breaker opened, and for how many seconds; `trips` counts that by label.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Guard:
         self._away: dict[str, Breaker] = {}  # those not closed
         self._throttles: dict[str, Throttle] = {}
         self._first_ticket = 0
+        self._watchers = 0
         self._look_at = inf  # the first moment at which something here may be over
         self._prepared: tuple[BreakerSettings, Collection[str]] | None = None
 
@@ -180,6 +182,8 @@ class Guard:
         """
         breaker = self._breakers.get(deployment.id)
         if breaker is None or breaker.is_closed or ticket != breaker.ticket:
+            if breaker is not None:
+                breaker.has_content(ticket, self._clock())
             return ticket
         if self._settings.slow_s is not None and ttft_s > self._settings.slow_s:
             self.record(deployment, BreakerVerdict.OK, ticket=ticket, duration_s=ttft_s)
@@ -202,6 +206,22 @@ class Guard:
         """How its calls ended lately."""
         breaker = self._breakers.get(deployment.id)
         return breaker.repute(self._clock()) if breaker is not None else Repute.UNKNOWN
+
+    def may_turn_out_good(self, deployment: Deployment) -> bool:
+        """Whether it is worth a wait for how the calls of the deployment end that are under way."""
+        breaker = self._breakers.get(deployment.id)
+        return breaker is not None and breaker.may_turn_out_good(self._clock())
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """While somebody waits for how calls end, also first contents are told."""
+        self._watchers += 1
+        self.is_calm = False
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+            self._update()
 
     def needs_person(self, deployment: Deployment) -> bool:
         """Whether no call is of use before a person acts: its credentials were refused, or nobody pays."""
@@ -292,7 +312,7 @@ class Guard:
         return breaker
 
     def _update(self) -> None:
-        self.is_calm = not self._away and not self._throttles
+        self.is_calm = not (self._away or self._throttles or self._watchers)
         ends = [throttle.ends_at() for throttle in self._throttles.values()]
         ends += [breaker.forgotten_at() for breaker in self._away.values()]
         self._look_at = min(ends, default=inf)

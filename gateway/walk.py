@@ -16,6 +16,8 @@ from policies.verdicts import VERDICTS, falls_back, may_repeat
 from providers.base import Cause, ErrorKind, ProviderError
 from routing.decision import Deployment
 
+# How long is waited before one looks again how the calls of others ended.
+_LOOK_S = (0.02, 0.04, 0.08, 0.16, 0.25)
 # Timers may fire a little before the time by another clock.
 _CLOCKS_APART_S = 0.005
 # What is waited in all before one call; a little more than one pause, for the clock that was behind.
@@ -28,7 +30,8 @@ Detour = Callable[[ErrorKind], Iterable[Deployment]]
 class Step:
     """The next call: where, after how many seconds, and whether over a new connection.
 
-    `is_last`: nobody new follows it. `is_repeat`: the deployment was asked before, and failed.
+    `is_last`: nobody new follows it. `is_repeat`: the deployment was asked before, and failed. `is_look`: no call yet;
+    after the wait, `Walk.look` says what comes.
     """
 
     deployment: Deployment
@@ -36,6 +39,7 @@ class Step:
     is_fresh: bool = False
     is_last: bool = False
     is_repeat: bool = False
+    is_look: bool = False
 
 
 class _Fare(Enum):
@@ -62,7 +66,8 @@ class _Standing:
 class Walk:
     """The calls of one request after its first. `candidates` are those not asked yet, in order.
 
-    `ready_in` gives the seconds for which a deployment may not be called, `repute` how its calls ended lately.
+    `ready_in` gives the seconds for which a deployment may not be called, `repute` how its calls ended lately, and
+    `is_tried` whether calls of others are under way there that may show it to be well.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Walk:
         *,
         ready_in: Callable[[Deployment], float],
         repute: Callable[[Deployment], Repute],
+        is_tried: Callable[[Deployment], bool],
         detour: Detour | None = None,
     ) -> None:
         self._queue = deque(candidates)
@@ -85,6 +91,7 @@ class Walk:
         self._detour = detour
         self._ready_in = ready_in
         self._repute = repute
+        self._is_tried = is_tried
         self._known: dict[Deployment, _Standing] = {}
         self._calls = 0
         self._stale: ProviderError | None = None  # its free repeat is on the way
@@ -92,6 +99,7 @@ class Walk:
         self._fare = _Fare.NOTHING
         self._may_waive = True
         self._waited_s = 0.0  # since the last call, for somebody who could not be called
+        self._looks = 0
 
     def after(self, deployment: Deployment, error: ProviderError, now_s: float, until_s: float) -> Step | None:
         """What follows `error` of `deployment`. Nothing is started at or after `until_s`. None: that was the end.
@@ -117,11 +125,15 @@ class Walk:
             self._outcome.stale_retries -= 1
             return self._go_on(deployment, stale, now_s, until_s)
         self._known.setdefault(deployment, _Standing()).refused_s = now_s
-        return self._paid(self._next(now_s, until_s))
+        return self._next_paid(now_s, until_s)
+
+    def look(self, now_s: float, until_s: float) -> Step | None:
+        """What comes after a wait for the calls of others; None where nothing is left."""
+        return self._next_paid(now_s, until_s)
 
     def give_up(self) -> None:
         """Whoever asked is gone before the next call began."""
-        self._paid(None)
+        self._refund()
 
     def beside(self, deployment: Deployment, admit: Callable[[Deployment], int]) -> tuple[Deployment, int] | None:
         """Who is asked while `deployment` lets wait, with the ticket that `admit` gave. It is of another provider: one
@@ -153,8 +165,9 @@ class Walk:
             self._known[deployment].may_ask = False
         is_detour = self._turn_aside(error)
         if not (is_detour or falls_back(error)) or self._calls >= self._max_attempts:
-            return self._paid(None)
-        return self._paid(self._next(now_s, until_s))
+            self._refund()
+            return None
+        return self._next_paid(now_s, until_s)
 
     def _note(self, deployment: Deployment, error: ProviderError, now_s: float) -> None:
         standing = self._known.setdefault(deployment, _Standing())
@@ -174,17 +187,34 @@ class Walk:
             self._queue, self._known = deque(found), asked
         return bool(found)
 
-    def _paid(self, step: Step | None) -> Step | None:
-        """The step, if it can be paid for where it has to be. What was paid for nothing is given back."""
+    def _next_paid(self, now_s: float, until_s: float) -> Step | None:
+        """The first step that can be paid for where it has to be. What was paid for nothing is given back.
+
+        A deployment that failed of late must not get all the calls of the others in addition. One that answers well
+        may, and one of which nothing is known some: they are who the fallback is there for. How those turn out is
+        waited for by the rest of a burst, which is more than can be risked.
+        """
         self._refund()
-        if step is not None and (step.is_repeat or not self._is_free):
-            # A deployment that failed of late must not get all the calls of the others in addition. One that answers
-            # well may, and one of which nothing is known some: they are who the fallback is there for.
+        unpaid: list[Step] = []
+        while (step := self._next(now_s, until_s)) is not None:
             repute = Repute.BAD if step.is_repeat else self._repute(step.deployment)
-            if not self._pay(repute):
-                self._outcome.is_budget_empty = True
-                return None
-        return step
+            if (self._is_free and not step.is_repeat) or self._pay(repute):
+                return step
+            unpaid.append(step)
+            if not self._queue:
+                break
+        new = [step.deployment for step in unpaid if step.deployment not in self._known]
+        tried = next(filter(self._is_tried, new), None)
+        if tried is None:
+            self._outcome.is_budget_empty = self._outcome.is_budget_empty or bool(unpaid)
+            return None
+        wait_s = _LOOK_S[min(self._looks, len(_LOOK_S) - 1)]
+        if now_s + wait_s >= until_s:
+            self._outcome.is_budget_empty = True
+            return None
+        self._looks += 1
+        self._queue.extend(new)
+        return Step(tried, wait_s, is_look=True)
 
     def _pay(self, repute: Repute) -> bool:
         """Whether the next call, to somebody of that repute, could be paid for."""

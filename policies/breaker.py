@@ -120,6 +120,7 @@ class Breaker:
     __slots__ = (
         "_buckets",
         "_chance",
+        "_content_until",
         "_hinted_until",
         "_is_for_a_person",
         "_machine",
@@ -160,7 +161,7 @@ class Breaker:
         self.pending = self.row = self._row_peers = self._probes = self._successes = 0
         self._buckets: list[tuple[float, list[int]]] = []
         self.bucket = [0, 0]  # answered, failed
-        self.bucket_until = float("-inf")
+        self.bucket_until = self._content_until = float("-inf")
 
     def use(self, settings: BreakerSettings) -> None:
         """Other settings from now on; what is known stays."""
@@ -179,8 +180,20 @@ class Breaker:
             return Repute.BAD
         ended, failed = self._ended(now)
         if not ended:
-            return Repute.UNKNOWN
+            return Repute.GOOD if now < self._content_until else Repute.UNKNOWN
         return Repute.GOOD if not self.row and failed * _CALLS_PER_FAILURE <= ended else Repute.BAD
+
+    def may_turn_out_good(self, now: float) -> bool:
+        """Whether calls are under way with which it will be of good repute, should they all be answered."""
+        if not self.is_closed or not self.pending or now < self._hinted_until:
+            return False
+        ended, failed = self._ended(now)
+        return failed * _CALLS_PER_FAILURE <= ended + self.pending
+
+    def has_content(self, ticket: int, now: float) -> None:
+        """A call of `ticket` has its first content: while none has ended, that speaks for the deployment."""
+        if self.is_closed and ticket == self.ticket:
+            self._content_until = now + self._settings.window_s
 
     def wait_s(self, now: float) -> float:
         """Seconds until a call may be admitted; 0 where one may now. While all probes are out, how long is not known:

@@ -137,12 +137,13 @@ def test_never_where_a_second_call_does_harm(body, is_allowed):
 
 def test_it_goes_to_another_provider_or_to_nobody():
     first, same, other = deployment("a"), deployment("a", "n"), deployment("b")
-    walk = Walk([same, other], 4, Retry(), None, Random(1), ready_in=lambda _: 0.0, repute=lambda _: Repute.BAD)
+    alone = {"ready_in": lambda _: 0.0, "repute": lambda _: Repute.BAD, "is_tried": lambda _: False}
+    walk = Walk([same, other], 4, Retry(), None, Random(1), **alone)
     assert walk.beside(first, lambda _: 7) == (other, 7)
     assert walk.beside(first, lambda _: 8) is None
     error = ProviderError(ErrorKind.MONEY, "no credit", cause=Cause.STATUS)
     outcome = Outcome(None, "tester", 0.0, None)
-    walk = Walk([same], 4, Retry(), outcome, Random(1), ready_in=lambda _: 0.0, repute=lambda _: Repute.BAD)
+    walk = Walk([same], 4, Retry(), outcome, Random(1), **alone)
     assert walk.beside(first, lambda _: 9) is None
     assert walk.after(first, error, 0.0, 9.0).deployment is same, "it keeps its turn"
 

@@ -33,7 +33,7 @@ class Bench:
     """
 
     def __init__(self, *candidates, max_attempts=4, detour=None):
-        self.blocked, self.reputes = {}, {}
+        self.blocked, self.reputes, self.tried = {}, {}, set()
         self.retry = Retry(RetryRules(max_attempts))
         self.outcome = Outcome(None, "tester", 0.0, None)
         self.walk = Walk(
@@ -44,6 +44,7 @@ class Bench:
             Random(1),
             ready_in=lambda candidate: self.blocked.get(candidate, 0.0),
             repute=lambda candidate: self.reputes.get(candidate, Repute.BAD),
+            is_tried=lambda candidate: candidate in self.tried,
             detour=detour,
         )
 
@@ -56,6 +57,37 @@ class Bench:
 
     def instead(self, candidate, now_s=0.0):
         return self.walk.instead(candidate, now_s, UNTIL_S)
+
+
+def test_who_cannot_be_paid_for_is_passed_over_for_one_who_costs_nothing():
+    bench = Bench(B, C)
+    bench.retry.budget.tokens = 0
+    bench.reputes[C] = Repute.GOOD
+    assert bench.after(A, BROKEN).deployment == C
+    assert not bench.outcome.is_budget_empty
+    assert bench.after(C, BROKEN) is None
+    assert bench.outcome.is_budget_empty
+
+
+def test_the_calls_of_others_are_waited_for_where_nothing_else_can_be_paid():
+    bench = Bench(B, C)
+    bench.retry.budget.tokens = bench.retry.budget.untried = 0
+    bench.reputes[C] = Repute.UNKNOWN
+    bench.tried.add(C)
+    step = bench.after(A, BROKEN)
+    assert (step.deployment, step.is_look) == (C, True)
+    assert step.wait_s > 0
+    assert bench.walk.look(1.0, UNTIL_S).is_look
+    assert bench.walk.look(UNTIL_S - 0.01, UNTIL_S) is None, "the deadline is near"
+    bench = Bench(B)
+    bench.retry.budget.tokens = bench.retry.budget.untried = 0
+    bench.tried.add(B)
+    assert bench.after(A, BROKEN).is_look
+    bench.reputes[B] = Repute.GOOD
+    step = bench.walk.look(1.0, UNTIL_S)
+    assert (step.deployment, step.is_look, bench.outcome.is_budget_empty) == (B, False, False)
+    assert bench.after(B, BROKEN, 1.0) is None
+    assert bench.outcome.is_budget_empty
 
 
 def test_a_fresh_repeat_that_is_not_let_through_is_paid_for_like_any_failure():
