@@ -2,25 +2,28 @@
 
 import json
 from dataclasses import replace
+from importlib.util import find_spec
 from random import Random
 
 import pytest
 
 np = pytest.importorskip("numpy")
-pytest.importorskip("sklearn")
 
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from routing.classifier import classify  # noqa: E402
 from routing.features import extract_text  # noqa: E402
-from routing.learned import train as training  # noqa: E402
 from routing.learned.evaluate import calibration_error, cost_at, mean_pair_figures, pair_figures, pairs  # noqa: E402
 from routing.learned.feedback import Examples, FeedbackError, assemble, parse  # noqa: E402
 from routing.learned.model_file import ModelFileError, RouterModel, dump, load  # noqa: E402
 from routing.learned.predict import Predictor, Trees, quality  # noqa: E402
-from routing.learned.report import cross_validate, predict_all  # noqa: E402
-from routing.learned.train import fit, grow  # noqa: E402
+
+# Training needs scikit-learn, which takes seconds to import: only where it runs, and in one worker.
+pytestmark = [
+    pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed"),
+    pytest.mark.xdist_group("training"),
+]
 
 _EASY = ("name a fruit", "say hello to Bob", "spell the word house", "pick a colour")
 _HARD = ("prove the lemma on primes", "derive the integral of this", "refactor the parser", "design a compiler")
@@ -54,10 +57,14 @@ def examples() -> Examples:
 
 @pytest.fixture(scope="module")
 def model(examples: Examples) -> RouterModel:
+    from routing.learned.train import fit
+
     return fit(examples)
 
 
 def test_it_learns_which_requests_need_the_big_model(model: RouterModel) -> None:
+    from routing.learned.report import predict_all
+
     other = made_up(300, seed=2)
     found = predict_all(model, other)
     assert mean_pair_figures(found, other.scores).apgr > 0.65
@@ -66,6 +73,8 @@ def test_it_learns_which_requests_need_the_big_model(model: RouterModel) -> None
 
 
 def test_the_same_rows_give_the_same_bytes(examples: Examples, model: RouterModel) -> None:
+    from routing.learned.train import fit
+
     assert dump(fit(examples)) == dump(model)
 
 
@@ -87,6 +96,8 @@ def test_the_application_counts_and_an_unknown_one_does_not(model: RouterModel) 
 
 def test_trees_are_those_of_scikit_learn(examples: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six choices by numpy alone lead to the leaf that the library itself finds, at every row."""
+    from routing.learned import train as training
+
     forests = []
 
     class Kept(training.ExtraTreesRegressor):
@@ -97,12 +108,14 @@ def test_trees_are_those_of_scikit_learn(examples: Examples, monkeypatch: pytest
     monkeypatch.setattr(training, "ExtraTreesRegressor", Kept)
     monkeypatch.setattr(training, "_LEAF_MEAN_ROWS", 1e-9)
     values = np.array([features.values for features in examples.features], np.float32)
-    trees = Trees(grow(values, examples.scores))
+    trees = Trees(training.grow(values, examples.scores))
     found = np.array([trees(row) for row in values])
     assert found == pytest.approx(forests[0].predict(values), abs=1e-5)
 
 
 def test_a_leaf_holds_the_mean_of_its_graded_rows() -> None:
+    from routing.learned.train import grow
+
     values = np.repeat([[0.0], [1.0]], 60, 0).astype(np.float32)
     scores = np.column_stack((values[:, 0], np.where(np.arange(120) % 3, np.nan, 0.25 + 0.5 * values[:, 0])))
     trees = Trees(grow(values, scores))
@@ -112,6 +125,8 @@ def test_a_leaf_holds_the_mean_of_its_graded_rows() -> None:
 
 
 def test_with_few_rows_it_orders_nearly_as_the_classifier() -> None:
+    from routing.learned.train import fit
+
     rng = Random(3)
     rows = [
         {"prompt": f"{rng.choice(_EASY + _HARD)} {n}", "scores": {"a": float(n % 2), "b": float(n % 5 > 0)}}
@@ -130,6 +145,8 @@ def test_with_few_rows_it_orders_nearly_as_the_classifier() -> None:
 
 
 def test_models_that_were_not_always_graded() -> None:
+    from routing.learned.train import fit
+
     rows = [
         {"prompt": f"{_HARD[n % 4]} {n}", "scores": {"a": 0.5} if n % 3 else {"a": 1.0, "b": 0.25}} for n in range(90)
     ]
@@ -139,6 +156,8 @@ def test_models_that_were_not_always_graded() -> None:
 
 
 def test_the_report_compares_with_what_needs_no_training(examples: Examples) -> None:
+    from routing.learned.report import cross_validate
+
     report = cross_validate(examples.subset(np.arange(200)))
     assert set(report.figures) == {"learned", "random", "length", "classifier"}
     assert report.figures["random"].apgr == pytest.approx(0.5)
@@ -261,6 +280,8 @@ def test_answers_of_one_model_each_tell_what_both_would() -> None:
 
 
 def test_a_router_is_trained_on_traffic_that_has_one_answer_each() -> None:
+    from routing.learned.report import cross_validate
+
     rng = np.random.default_rng(3)
     lines = []
     for number in range(400):

@@ -1,16 +1,37 @@
 """The routing benchmark reads what is there, and its noise leaves the task as it is."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
-pytest.importorskip("sklearn")
+pytest.importorskip("numpy")
 
-from benchmarks.routing import __main__ as benchmark
-from benchmarks.routing import data, measure, noise, peers
+from benchmarks.routing import data, noise
 from routing.learned.feedback import assemble
+
+# It trains, with scikit-learn, which takes seconds to import: only where it runs, and in one worker.
+pytestmark = [
+    pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed"),
+    pytest.mark.xdist_group("training"),
+]
+
+
+@pytest.fixture
+def measure() -> Any:
+    from benchmarks.routing import measure
+
+    return measure
+
+
+@pytest.fixture
+def peers() -> Any:
+    from benchmarks.routing import peers
+
+    return peers
 
 
 def test_noise_keeps_the_words_or_nearly() -> None:
@@ -24,7 +45,7 @@ def test_noise_keeps_the_words_or_nearly() -> None:
     assert sorted(typos) == sorted(text)
 
 
-def test_neighbours_with_the_same_words_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbours_with_the_same_words_decide(monkeypatch: pytest.MonkeyPatch, measure: Any) -> None:
     monkeypatch.setattr(measure, "_NEIGHBOURS", 3)
     rows = [
         {"prompt": f"{'red apple' if n % 2 else 'blue sky'} {chr(97 + n)}", "scores": {"a": float(n % 2)}}
@@ -37,13 +58,15 @@ def test_neighbours_with_the_same_words_decide(monkeypatch: pytest.MonkeyPatch) 
 def test_without_data_it_says_where_it_looked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from benchmarks.routing.__main__ import main
+
     monkeypatch.setenv("SIGNALBOX_SHARED", str(tmp_path / "nothing"))
-    assert benchmark.main([]) == 1
+    assert main([]) == 1
     assert "SIGNALBOX_SHARED" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not data.folder().is_dir(), reason="the graded outcomes are not here")
-def test_the_classifier_beats_length_and_chance_on_the_sets() -> None:
+def test_the_classifier_beats_length_and_chance_on_the_sets(measure: Any) -> None:
     """The whole sets give .58; 300 rows of each leave room for chance."""
     examples = {
         name: assemble(data.read(name)[-300:]) for name in ("nine_models", "zeroeval_gsm", "zeroeval_numersense")
@@ -52,13 +75,17 @@ def test_the_classifier_beats_length_and_chance_on_the_sets() -> None:
     assert sum(found.values()) / len(found) > 0.54
 
 
-def test_without_litellm_there_is_nothing_to_compare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_litellm_there_is_nothing_to_compare(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, peers: Any
+) -> None:
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
     monkeypatch.setattr(peers, "_INSTALLED", tmp_path / "python")
     assert peers.measure({}, {}) == {}
 
 
-def test_scores_of_litellm_are_given_back_to_their_sets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_scores_of_litellm_are_given_back_to_their_sets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, peers: Any
+) -> None:
     """Whatever scores by length stands for LiteLLM: order and set borders must survive the other process."""
     script = tmp_path / "scores.py"
     script.write_text(
@@ -82,7 +109,7 @@ def test_scores_of_litellm_are_given_back_to_their_sets(monkeypatch: pytest.Monk
     assert found["hard_is_short"]["v2"] > 0.6 > 0.4 > found["hard_is_short"]["v1"]
 
 
-def test_a_small_set_is_split_in_several_ways() -> None:
+def test_a_small_set_is_split_in_several_ways(measure: Any) -> None:
     rng = Random(2)
     rows = [
         {"prompt": f"{'prove' if n % 2 else 'greet'} {rng.random()}", "scores": {"a": float(n % 2 == 0), "b": 1.0}}

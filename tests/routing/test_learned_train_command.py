@@ -1,16 +1,23 @@
 """`signalbox train` as a person meets it."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("sklearn")
+pytest.importorskip("numpy")
 
 from click.testing import CliRunner, Result
 
 from gateway.cli.main import signalbox
 from routing.learned.model_file import load
+
+# scikit-learn takes seconds to import: in one worker only.
+pytestmark = [
+    pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed"),
+    pytest.mark.xdist_group("training"),
+]
 
 
 def train(file: Path, out: Path, *options: str) -> Result:
