@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from config.diagnostics import has_errors
@@ -18,7 +19,9 @@ from config.load import load_bytes
 from config.references import _REFERENCE
 from providers import registry
 from tests.clients.drivers import NODE_FOLDER, node_program
+from tests.docs import warm
 from tests.docs.pages import ROOT, Block
+from tests.fakes.forked import Forked, can_fork_for
 from tests.fakes.gateway import free_port
 from tests.fakes.http import send
 
@@ -36,21 +39,31 @@ class Workspace:
         self.folder = folder
         self._upstream_url = upstream_url
         self._exports: list[str] = []
-        self._gateway: subprocess.Popen[bytes] | None = None
+        self._gateway: subprocess.Popen[bytes] | Forked | None = None
         self._port = free_port()
         self._output = ""
         self._checkout = checkout
         self._has_file = False  # whether the gateway was started with a file to watch
-        (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
+        self._warm: warm.WarmCommand | None = None
+        self._bin = Path(sys.executable).parent
+        if not checkout and can_fork_for({}):
+            self._warm = warm.WarmCommand(folder / ".venv")
+            self._bin = self._warm.bin
+        else:
+            (folder / ".venv").symlink_to(self._bin.parent)
         if checkout:
             for package in PACKAGES:  # compiled modules and all: their sources keep the times they were compiled from
                 shutil.copytree(ROOT / package, folder / package)
 
     def __enter__(self) -> "Workspace":
+        if self._warm is not None:
+            self._warm.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()
+        if self._warm is not None:
+            self._warm.close()
 
     def run(self, block: Block) -> None:
         text = self._here(block.text)
@@ -91,9 +104,17 @@ class Workspace:
     def _serve(self, text: str) -> None:
         self._stop()
         self._has_file = (self.folder / "signalbox.yaml").exists()
+        if self._warm is not None:
+            self._gateway = warm.serve(text, self._exports, self.folder, self._environ())
+        if self._gateway is None:
+            self._gateway = self._serve_anew(text)
+        self._wait(self._is_ready, "the gateway did not become ready")
+        self._output = (self.folder / "serve.err").read_text()
+
+    def _serve_anew(self, text: str) -> "subprocess.Popen[bytes]":
         out, err = (self.folder / "serve.out").open("wb"), (self.folder / "serve.err").open("wb")
         with out, err:
-            self._gateway = subprocess.Popen(
+            return subprocess.Popen(
                 ["bash", "-ec", "\n".join([*self._exports, text])],
                 cwd=self.folder,
                 env=self._environ(),
@@ -101,8 +122,6 @@ class Workspace:
                 stderr=err,
                 start_new_session=True,
             )
-        self._wait(self._is_ready, "the gateway did not become ready")
-        self._output = (self.folder / "serve.err").read_text()
 
     def _shell(self, text: str, block: Block) -> None:
         status = int(block.argument.removeprefix("status=")) if block.argument else 0
@@ -154,7 +173,7 @@ class Workspace:
 
     def _environ(self) -> Mapping[str, str]:
         env = {name: value for name, value in os.environ.items() if name in ("HOME", "LANG", "TMPDIR")}
-        env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "SIGNALBOX_PORT": str(self._port)}
+        env |= {"PATH": f"{self._bin}:{os.environ['PATH']}", "SIGNALBOX_PORT": str(self._port)}
         env |= {"SIGNALBOX_DRAIN_S": "1", "SIGNALBOX_LAME_DUCK_S": "0"}
         return env | ({"PYTHONPATH": str(self.folder)} if self._checkout else {})
 
@@ -183,13 +202,14 @@ class Workspace:
         process, self._gateway = self._gateway, None
         if process is None:
             return
-        # The group is our own: the shell, the gateway and its workers.
+        # A group of its own: the shell, the gateway and its workers. A fork is a process alone.
+        tell = process.send_signal if isinstance(process, Forked) else partial(os.killpg, process.pid)
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
+            tell(signal.SIGTERM)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+                tell(signal.SIGKILL)
                 process.wait()
 
 
