@@ -7,6 +7,7 @@ team's parents, of the route it asks for, of its tags, and of every model that m
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from config.schema import Config
@@ -16,6 +17,7 @@ from policies.stores.base import Meter, Unit
 from policies.windows import Calendar, CalendarWindow, NoWindow, RollingWindow, Window
 
 _MINUTE = RollingWindow(60.0)
+_KNOWN = 10_000  # kinds of requests whose scopes are kept
 _NUSD_PER_USD = 1_000_000_000
 
 
@@ -52,6 +54,7 @@ class ScopeBook:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._own: dict[tuple[str, str], Scope] = {}
+        self._known: dict[tuple[Any, ...], tuple[tuple[Scope, ...], tuple[Scope, ...]]] = {}
         self._of_models: dict[str, tuple[Scope, ...]] = {}
         for name, names in _names_of(config).items():
             for alias in names:
@@ -105,18 +108,25 @@ class ScopeBook:
     ) -> tuple[Scope, ...]:
         """All scopes of a request, each once: `of_key`, of the routes it asks for, its candidates' models, its tags.
 
-        `key` is the caller's name; None where no caller asked.
+        `key` is the caller's name; None where no caller asked. Requests that are alike get the same object.
         """
         if not self.has_more:
             return of_key
-        found = list(of_key)
-        for name in asked:
-            found += self._of_routes.get(name or "", ())
-        for model in models:
-            found += self._of_models.get(model, ())
-        for tag in tags:
-            found += self._of_tags.get(tag, ())
-        return _distinct(self._of_whom(found, key))
+        paying = frozenset(tag for tag in tags if tag in self._of_tags)
+        kind = (id(of_key), key, tuple(asked), tuple(models), paying)
+        known = self._known.get(kind)
+        if known is None or known[0] is not of_key:
+            found = list(of_key)
+            for name in kind[2]:
+                found += self._of_routes.get(name or "", ())
+            for model in kind[3]:
+                found += self._of_models.get(model, ())
+            for tag in sorted(paying):
+                found += self._of_tags[tag]
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            known = self._known[kind] = of_key, _distinct(self._of_whom(found, key))
+        return known[1]
 
     def all(self, keys: Iterable[KeyConfig]) -> tuple[Scope, ...]:
         """Every scope there is, for operators: budgets that nobody pays from as well."""

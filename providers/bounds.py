@@ -122,12 +122,18 @@ def max_output_of(body: Mapping[str, Any]) -> int | None:
     Of several limits the largest: which one is honoured depends on the provider. Reasoning counts towards them at
     OpenAI, Anthropic and Gemini; a vendor where it does not may exceed this. Embeddings have no output at all.
     """
+    most = max_answer_of(body)
+    return None if most is None else most * choices_of(body)
+
+
+def max_answer_of(body: Mapping[str, Any]) -> int | None:
+    """The same for one choice."""
     most = 0
     for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
         limit = body.get(name)
         if type(limit) is int and limit > most:
             most = limit
-    return most * choices_of(body) if most else None
+    return most or None
 
 
 def choices_of(body: Mapping[str, Any]) -> int:
@@ -158,6 +164,8 @@ def max_searches(body: Mapping[str, Any]) -> int:
         for tool in _entries(body, name) if name in body else ():
             if isinstance(tool, dict) and _searches(tool):
                 found += _positive(tool.get("max_uses")) or MAX_SEARCHES
+    if not found:
+        return 0
     allowed = _positive(body.get("max_tool_calls"))
     return found if allowed is None else min(found, allowed)
 

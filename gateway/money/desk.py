@@ -76,7 +76,9 @@ class Desk:
         Nothing is waited for beyond `until` (loop time). Raises RefusedError.
         """
         tab, decision = await self.till.take(runtime, scopes, request, ask, decision, until)
-        lines = self.soft.look(tab) + head.rate_lines(tab) + head.shortened_lines(tab)
+        lines = self.soft.look(tab) + head.rate_lines(tab)
+        if tab.worst.output_cap is not None:
+            lines += head.shortened_lines(tab.worst.output_cap)
         if headers.get(head.BUDGET_HEADER) == b"1":
             lines += head.budget_lines(tab, self._now())
         return tab, decision, lines
@@ -90,7 +92,7 @@ class Desk:
 
     def settle(self, outcome: Outcome, tab: Tab | None, caller: Caller, ask: Ask) -> None:
         """Charge what was used, and write the ledger. Synchronous: no cancellation comes between."""
-        self._write(outcome, tab, team=caller.team, tags=ask.tags())
+        self._write(outcome, tab, caller.team, ask.tags())
 
     def settle_copy(self, outcome: Outcome, tab: Tab | None) -> None:
         """The same for a mirrored copy, which no caller pays for."""
@@ -101,7 +103,6 @@ class Desk:
         self,
         outcome: Outcome,
         tab: Tab | None,
-        *,
         team: str | None = None,
         tags: Iterable[str] = (),
         purpose: Purpose | None = None,

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from policies.ledger import Entry, Purpose
 from policies.outcome import Attempt, Outcome
 
+_ANSWER = Purpose.ANSWER  # a member is found by a call
+
 
 def entries_of(
     outcome: Outcome,
@@ -21,29 +23,35 @@ def entries_of(
     given where no caller asked for the calls.
     """
     found = []
+    request, decision = outcome.request, outcome.decision
+    tags = tuple(sorted(tags))
+    is_usual = purpose is None and outcome.joined is None
     asked_before: set[str] = set()
     for number, attempt in enumerate(outcome.attempts):
         deployment, usage = attempt.deployment, attempt.usage
-        why = purpose or _purpose(attempt, outcome, is_again=deployment.id in asked_before)
+        if is_usual and not number and not attempt.is_hedge:
+            why = _ANSWER
+        else:
+            why = purpose or _purpose(attempt, outcome, is_again=deployment.id in asked_before)
         asked_before.add(deployment.id)
         if usage is None:
             continue
         found.append(
             Entry(
                 id=f"{prefix}/{number}",
-                request_id=outcome.request.request_id,
+                request_id=request.request_id,
                 at_s=at_s,
                 key=outcome.caller,
                 team=team,
-                tags=tuple(sorted(tags)),
-                asked=outcome.decision.asked,
-                route=outcome.decision.route,
+                tags=tags,
+                asked=decision.asked,
+                route=decision.route,
                 model=deployment.model,
                 deployment=deployment.id,
                 provider=deployment.provider,
-                operation=outcome.request.operation,
+                operation=request.operation,
                 purpose=why,
-                ending=_ending(attempt),
+                ending="ok" if attempt.is_complete else _ending(attempt),
                 usage=usage,
                 cost_nusd=attempt.cost_nusd,
                 reported_nusd=usage.reported_nusd,
@@ -62,6 +70,4 @@ def _purpose(attempt: Attempt, outcome: Outcome, *, is_again: bool) -> Purpose:
 
 
 def _ending(attempt: Attempt) -> str:
-    if attempt.is_complete:
-        return "ok"
     return attempt.kind.value if attempt.kind is not None else "cut"

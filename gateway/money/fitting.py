@@ -4,14 +4,14 @@ import asyncio
 from dataclasses import replace
 
 from gateway.money.tab import Tab
-from gateway.money.worst_case import amounts
 from gateway.wire import refusals_money
 from policies.scopes import Scope
-from policies.stores.base import Denied
+from policies.stores.base import Denied, Unit
 from providers.base import Request
 from providers.tokens import count_prompt, encoding_name
 from routing.decision import Decision, Deployment, Reason, Rejection
 
+_NUSD, _REQUESTS, _SLOTS = Unit.NUSD, Unit.REQUESTS, Unit.SLOTS  # a member is found by a call
 _MIN_ANSWER_TOKENS = 16  # a shorter answer is worth nothing to anybody
 
 
@@ -29,21 +29,43 @@ class Fitting:
     def begin(self) -> None:
         """Take out candidates that can never be paid for. Raises RefusedError where none is left."""
         tab, candidates = self._tab, self.decision.candidates
-        costs = [tab.worst.nusd(one) for one in candidates]
-        if None in costs:
+        costs = []
+        for one in candidates:
+            cost = tab.worst.nusd(one)
+            if cost is None:
+                break
+            costs.append(cost)
+        if len(costs) < len(candidates):
             payable = [one for one in candidates if one.price is not None or self._payer(one) is None]
             if not self._keep(payable, Reason.UNPRICED):
                 raise refusals_money.unpriced(candidates[0].model, self._payer(candidates[0]) or tab.scopes[0])
             self._measure()
         else:
-            self._costs = [cost or 0 for cost in costs]
-        for scope in tab.scopes:
-            if scope.max_request_nusd is not None:
-                self._keep_affordable(scope, scope.max_request_nusd)
+            self._costs = costs
+        for scope in tab.terms.capped:
+            self._keep_affordable(scope, scope.max_request_nusd or 0)
 
     def amounts(self) -> list[int]:
-        """What to hold of every scope."""
-        return amounts(self._tab.scopes, self.decision.candidates, self._tab.worst, self._costs)
+        """What to hold of every scope, for whichever of the candidates will be called."""
+        tab, costs, candidates = self._tab, self._costs, self.decision.candidates
+        dearest = max(costs, default=0)
+        found = []
+        for scope in tab.scopes:
+            unit, models = scope.meter.unit, scope.models
+            if unit is _NUSD:
+                amount = dearest if models is None else self._dearest(models)
+            elif models is not None and not any(one.model in models for one in candidates):
+                amount = 0
+            elif unit is _REQUESTS or unit is _SLOTS:
+                amount = 1
+            else:
+                amount = tab.worst.tokens(unit)
+            found.append(amount)
+        return found
+
+    def _dearest(self, models: frozenset[str]) -> int:
+        priced = zip(self._costs, self.decision.candidates, strict=True)
+        return max((cost for cost, one in priced if one.model in models), default=0)
 
     async def fit(self, scope: Scope, denied: Denied, now_s: float) -> None:
         """Make the request smaller, one way at a time. Raises RefusedError (429) where nothing is left to try."""

@@ -7,7 +7,6 @@ from typing import Any
 from gateway.money.tab import Tab
 from gateway.telemetry.logs import Logger
 from policies.scopes import Scope
-from policies.stores.base import Unit
 from policies.windows import CalendarWindow, RollingWindow, Window
 
 _WEBHOOK_S = 5.0
@@ -48,11 +47,12 @@ class SoftLimits:
 
     def look(self, tab: Tab) -> bytes:
         """Note how much is left after a hold. Returns header lines for the caller: empty where nothing is near."""
-        lines = b""
-        for scope, left in zip(tab.scopes, tab.left, strict=False):
-            if scope.meter.unit is not Unit.NUSD:
+        lines, lefts = b"", tab.left
+        is_calm = not self.reached and not self._quiet
+        for at, scope, calm_from in tab.terms.alarms:
+            if at >= len(lefts) or (is_calm and lefts[at] >= calm_from):
                 continue
-            meter_id, limit = scope.meter.id, scope.meter.limit
+            meter_id, limit, left = scope.meter.id, scope.meter.limit, lefts[at]
             used = 1.0 if limit <= 0 else 1.0 - left / limit
             if used < scope.soft_ratio:
                 self.reached.pop(meter_id, None)

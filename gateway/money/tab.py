@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gateway.money.terms import Terms
 from gateway.money.worst_case import WorstCase
 from policies.ledger import Entry
 from policies.outcome import Attempt, Outcome
@@ -10,6 +11,15 @@ from policies.stores.base import Granted, Settlement, Store, Unit, Verdict
 from providers.base import Request
 from providers.tokens import EncodingName, count_prompt, encoding_name, estimate_prompt, is_inline
 from routing.decision import Deployment
+
+# A member of an enumeration is found by a call: too much for what is asked so often.
+_NUSD, _REQUESTS, _SLOTS, _INPUT, _OUTPUT = (
+    Unit.NUSD,
+    Unit.REQUESTS,
+    Unit.SLOTS,
+    Unit.INPUT_TOKENS,
+    Unit.OUTPUT_TOKENS,
+)
 
 
 class Tab:
@@ -24,20 +34,22 @@ class Tab:
         "_store",
         "closed_models",
         "encodings",
-        "has_budget",
         "held",
         "id",
         "left",
         "scopes",
+        "terms",
         "worst",
     )
 
-    def __init__(self, hold_id: str, scopes: Sequence[Scope], worst: WorstCase, store: Store) -> None:
+    def __init__(
+        self, hold_id: str, terms: Terms, worst: WorstCase, store: Store, encodings: frozenset[EncodingName]
+    ) -> None:
         self.id = hold_id
-        self.scopes = scopes
+        self.terms = terms
+        self.scopes = terms.scopes
         self.worst = worst
-        self.has_budget = False
-        self.encodings: frozenset[EncodingName] = frozenset()
+        self.encodings = encodings
         self.held: list[int] = []
         self.left: tuple[int, ...] = ()  # of every scope, right after the hold
         self.closed_models: frozenset[str] = frozenset()
@@ -46,7 +58,8 @@ class Tab:
 
     def leave_out(self, scope: Scope) -> None:
         """Hold nothing of a scope that none of the candidates needs: no other call may then need it."""
-        self.scopes = [one for one in self.scopes if one is not scope]
+        self.terms = Terms([one for one in self.scopes if one is not scope])
+        self.scopes = self.terms.scopes
         self.closed_models |= scope.models or frozenset()
 
     def send(self) -> None:
@@ -58,7 +71,7 @@ class Tab:
     def output_cap(self, deployment: Deployment) -> int | None:
         """The longest answer (tokens per choice) to ask this deployment for; None where nothing has to be said."""
         worst = self.worst
-        if worst.output_cap is None and not (self.has_budget and worst.is_open_ended):
+        if worst.output_cap is None and not (self.terms.has_budget and worst.is_open_ended):
             return None
         return worst.output_of(deployment)
 
@@ -75,7 +88,7 @@ class Tab:
             needed = self.worst.needed(scope, deployment, more_input=more_input)
             if needed is None:
                 return False  # nobody knows its price
-            if scope.meter.unit is Unit.NUSD:
+            if scope.meter.unit is _NUSD:
                 needed += sum(self._cost_of(attempt, scope) for attempt in attempts)
                 if scope.max_request_nusd is not None and needed > scope.max_request_nusd:
                     return False
@@ -127,14 +140,14 @@ def used(scopes: Sequence[Scope], attempts: Sequence[Attempt]) -> list[int]:
             if models is not None and attempt.deployment.model not in models:
                 continue
             usage = attempt.usage
-            if unit is Unit.NUSD:
+            if unit is _NUSD:
                 total += attempt.cost_nusd or 0
-            elif unit is Unit.REQUESTS or unit is Unit.SLOTS:
+            elif unit is _REQUESTS or unit is _SLOTS:
                 total = 1
             elif usage is not None:
-                if unit is not Unit.OUTPUT_TOKENS:
+                if unit is not _OUTPUT:
                     total += usage.prompt_tokens if scope.counts_cached else usage.prompt_tokens - usage.cache_read
-                if unit is not Unit.INPUT_TOKENS:
+                if unit is not _INPUT:
                     total += usage.completion_tokens
         found.append(total)
     return found

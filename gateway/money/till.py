@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 
 from gateway.money.fitting import Fitting
 from gateway.money.tab import Tab
+from gateway.money.terms import KnownTerms
 from gateway.money.turns import Turns
 from gateway.money.worst_case import WorstCase
 from gateway.runtime import Runtime
 from gateway.wire import refusals_money
 from gateway.wire.refusals import RefusedError
 from policies.scopes import Scope
-from policies.stores.base import Denied, Granted, Line, Store, Unit, Verdict
+from policies.stores.base import Denied, Granted, Store, Verdict
 from providers.base import Request
 from providers.tokens import EncodingName
 from routing.ask import Ask
@@ -31,6 +32,7 @@ class Till:
         self.turns = Turns(loop)
         self.open_tabs: dict[str, float] = {}  # holds that are not settled, with the loop time of their last renewal
         self.encodings: frozenset[EncodingName] = frozenset()  # loaded: that takes longer than a request may wait
+        self._terms = KnownTerms()
         self._loop = loop
         self._now = now
         self.new_id = new_id
@@ -44,28 +46,33 @@ class Till:
         Raises RefusedError: 429 where a budget or limit does not suffice, 4xx where the request can never be paid for,
         503 where the store cannot say.
         """
-        tab = Tab(self.new_id(), scopes, WorstCase(request, ask, runtime.upstreams), self.store)
-        tab.encodings = self.encodings
+        hold_id, terms, store = self.new_id(), self._terms.of(scopes), self.store
+        tab = Tab(hold_id, terms, WorstCase(request, ask, runtime.upstreams), store, self.encodings)
         fitting = Fitting(tab, request, decision)
-        for scope in scopes:
-            tab.has_budget |= scope.meter.unit is Unit.NUSD
-        if tab.has_budget:
+        if terms.has_budget:
             fitting.begin()
-        patience = _Patience(self._loop.time(), until, runtime.overload.max_in_flight // _WAITING_PART)
-        if self.turns.is_anybody_waiting:
+        began, patience = self._loop.time(), None
+        if self.turns.queues:
+            patience = _Patience(began, until, runtime)
             queues = {scope.meter.id: patience.deadline(scope) for scope in scopes if scope.wait_s}
             patience.waited_for = await self.turns.after_those_who_wait(queues, patience.room)
-        self.open_tabs[tab.id] = self._loop.time()
+            began = self._loop.time()
+        self.open_tabs[hold_id] = began
         try:
             while True:
-                verdict = await self._hold(tab, fitting)
+                held = tab.held = fitting.amounts()
+                lines = list(zip(tab.terms.meters, held, strict=True))
+                answer = store.hold(hold_id, lines, LEASE_S, is_dispatched=store.is_remote)
+                verdict = answer if isinstance(answer, Verdict) else await answer
                 if isinstance(verdict, Granted):
                     break
                 if not isinstance(verdict, Denied):
                     raise refusals_money.store_unavailable(_first(scopes))
+                if patience is None:
+                    patience = _Patience(began, until, runtime)
                 await self._make_room(tab, fitting, verdict, patience)
         except RefusedError:
-            del self.open_tabs[tab.id]
+            del self.open_tabs[hold_id]
             raise
         except BaseException:
             self.close(tab)  # whoever left while a shared store was asked may hold something
@@ -77,7 +84,7 @@ class Till:
     def close(self, tab: Tab) -> None:
         """The request is over, and its tab about to be settled: whoever waits for a place may try."""
         self.open_tabs.pop(tab.id, None)
-        if self.turns.is_anybody_waiting:
+        if self.turns.queues:
             self.turns.freed([scope.meter.id for scope in tab.scopes if scope.meter.is_returned])
 
     def renew(self) -> None:
@@ -87,12 +94,6 @@ class Till:
         if old:
             self.open_tabs.update(dict.fromkeys(old, now))
             self.store.renew(old, LEASE_S)
-
-    async def _hold(self, tab: Tab, fitting: Fitting) -> Verdict:
-        held = tab.held = fitting.amounts()
-        lines = [Line(scope.meter, amount) for scope, amount in zip(tab.scopes, held, strict=True)]
-        answer = self.store.hold(tab.id, lines, LEASE_S, is_dispatched=self.store.is_remote)
-        return answer if isinstance(answer, Verdict) else await answer
 
     async def _make_room(self, tab: Tab, fitting: Fitting, denied: Denied, patience: "_Patience") -> None:
         """What can be done about a limit that does not suffice. Raises RefusedError where that is nothing."""
@@ -118,10 +119,10 @@ class _Patience:
 
     __slots__ = ("_began", "_until", "room", "waited_for")
 
-    def __init__(self, began: float, until: float, room: int) -> None:
+    def __init__(self, began: float, until: float, runtime: Runtime) -> None:
         self._began = began
         self._until = until
-        self.room = max(1, room)
+        self.room = max(1, runtime.overload.max_in_flight // _WAITING_PART)
         self.waited_for: set[str] = set()
 
     def deadline(self, scope: Scope) -> float:

@@ -16,13 +16,8 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._queues: dict[str, deque[asyncio.Event]] = {}
+        self.queues: dict[str, deque[asyncio.Event]] = {}  # none is empty
         self._waiting = 0
-
-    @property
-    def is_anybody_waiting(self) -> bool:
-        """Whether any queue has somebody in it."""
-        return bool(self._queues)
 
     async def after_those_who_wait(self, deadlines: Mapping[str, float], room: int) -> set[str]:
         """Let those go first who came earlier and wait for one of these meters, each until its deadline (loop time).
@@ -32,7 +27,7 @@ class Turns:
         """
         first_of: set[str] = set()
         for meter_id, deadline in deadlines.items():
-            if meter_id in self._queues and self._waiting < room:
+            if meter_id in self.queues and self._waiting < room:
                 await self._queued(meter_id, 0.0, deadline, is_first=False)
                 first_of.add(meter_id)
         return first_of
@@ -57,13 +52,13 @@ class Turns:
     def freed(self, meter_ids: Sequence[str]) -> None:
         """Something was given back: the first of each queue may look at once."""
         for meter_id in meter_ids:
-            queue = self._queues.get(meter_id)
+            queue = self.queues.get(meter_id)
             if queue:
                 queue[0].set()
 
     async def _queued(self, meter_id: str, pause_s: float, deadline: float, is_first: bool) -> None:
         """Stand in line; as the first, for `pause_s` or until something is given back."""
-        queue = self._queues.setdefault(meter_id, deque())
+        queue = self.queues.setdefault(meter_id, deque())
         turn = asyncio.Event()
         if is_first:
             queue.appendleft(turn)
@@ -81,7 +76,7 @@ class Turns:
             if queue:
                 queue[0].set()
             else:
-                del self._queues[meter_id]
+                del self.queues[meter_id]
 
     async def _until(self, turn: asyncio.Event, at: float) -> None:
         try:

@@ -1,17 +1,18 @@
 """The most that a request can use, before it is sent: what is held until its true usage is known."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 from gateway.runtime import Upstream
 from policies.scopes import Scope
 from policies.stores.base import Unit
 from providers.base import Request
-from providers.bounds import asked_tier, bound_prompt, choices_of, is_plain_text, max_output_of, max_searches
+from providers.bounds import asked_tier, bound_prompt, choices_of, is_plain_text, max_answer_of, max_searches
 from routing.ask import USUAL_OUTPUT_TOKENS, Ask
 from routing.decision import Deployment
 
 # What an answer may have where neither the caller nor the configuration says; it is sent along, so that it holds.
 UNSAID_OUTPUT_TOKENS = 32_768
+_INPUT, _OUTPUT = Unit.INPUT_TOKENS, Unit.OUTPUT_TOKENS  # a member is found by a call
 _COUNTED_KINDS = frozenset({"openai", "azure"})  # tiktoken counts for these as they do themselves
 _COUNT_MARGIN = 16  # tokens by which framing may differ from what is published
 
@@ -48,8 +49,7 @@ class WorstCase:
         self._input = -1  # worked out when money is asked for
         self._is_generating = request.operation != "embeddings"
         self._choices = choices_of(body)
-        given = max_output_of(body)
-        self._given = None if given is None else given // self._choices
+        self._given = max_answer_of(body)
         self._tier: str | None = None
         self._searches = 0
         self.counted: int | None = None
@@ -109,10 +109,10 @@ class WorstCase:
     def tokens(self, unit: Unit) -> int:
         """What counts for a rate: the estimated input, and the output that was asked for, or else is usual."""
         output = 0
-        if self._is_generating and unit is not Unit.INPUT_TOKENS:
+        if self._is_generating and unit is not _INPUT:
             said = self._given or USUAL_OUTPUT_TOKENS
             output = (said if self.output_cap is None else min(said, self.output_cap)) * self._choices
-        return output if unit is Unit.OUTPUT_TOKENS else self._ask.input_tokens() + output
+        return output if unit is _OUTPUT else self._ask.input_tokens() + output
 
     def needed(self, scope: Scope, deployment: Deployment, *, more_input: int = 0) -> int | None:
         """What one call of a deployment takes from a scope; None where nobody knows its price."""
@@ -122,26 +122,3 @@ class WorstCase:
         if unit is Unit.NUSD:
             return self.nusd(deployment, more_input=more_input)
         return 1 if unit in (Unit.REQUESTS, Unit.SLOTS) else self.tokens(unit)
-
-
-def amounts(
-    scopes: Sequence[Scope], candidates: Sequence[Deployment], worst: WorstCase, costs: Sequence[int]
-) -> list[int]:
-    """What to hold of every scope, for whichever of the candidates will be called; `costs` are theirs, in order."""
-    found = []
-    for scope in scopes:
-        unit, models = scope.meter.unit, scope.models
-        if unit is Unit.NUSD:
-            amount = max(costs) if models is None else _dearest(models, candidates, costs)
-        elif models is not None and not any(one.model in models for one in candidates):
-            amount = 0
-        elif unit is Unit.REQUESTS or unit is Unit.SLOTS:
-            amount = 1
-        else:
-            amount = worst.tokens(unit)
-        found.append(amount)
-    return found
-
-
-def _dearest(models: Iterable[str], candidates: Sequence[Deployment], costs: Sequence[int]) -> int:
-    return max((cost for cost, one in zip(costs, candidates, strict=True) if one.model in models), default=0)

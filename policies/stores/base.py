@@ -54,6 +54,10 @@ class Line(NamedTuple):
     amount: int
 
 
+# Plain pairs will do: making one of names takes as long as checking it.
+Lines = Sequence[tuple[Meter, int]]
+
+
 @dataclass(slots=True)  # not frozen, as one is made for every request; nobody changes one
 class Granted:
     """All of it is held. `left` is what remains of each limit now, in the order of the lines."""
@@ -148,7 +152,7 @@ class Store(Protocol):
     reports: Reports
 
     def hold(
-        self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False
+        self, hold_id: str, lines: Lines, lease_s: float, *, is_dispatched: bool = False
     ) -> Verdict | Awaitable[Verdict]:
         """Take all amounts or none. The same id again gives the same answer and takes nothing."""
         ...

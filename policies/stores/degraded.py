@@ -18,6 +18,7 @@ from policies.stores.base import (
     Denied,
     Granted,
     Line,
+    Lines,
     Meter,
     OpenHold,
     Settlement,
@@ -42,7 +43,7 @@ class _Known(NamedTuple):
 
 
 class _Local(NamedTuple):
-    lines: Sequence[Line]
+    lines: Lines
     at_s: float
 
 
@@ -83,9 +84,7 @@ class FallbackStore:
         """Hand over what earlier processes left in the journal."""
         await self.remote.start()
 
-    async def hold(
-        self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False
-    ) -> Verdict:
+    async def hold(self, hold_id: str, lines: Lines, lease_s: float, *, is_dispatched: bool = False) -> Verdict:
         if hold_id not in self._local:
             verdict = await self.remote.hold(hold_id, lines, lease_s, is_dispatched=is_dispatched)
             self._learn(lines, verdict)
@@ -102,7 +101,7 @@ class FallbackStore:
         lines = self.remote.lines(hold_id)
         if not lines or not self._may_be_here(lines):
             return verdict
-        more = [Line(line.meter, amount) for line, amount in zip(lines, amounts, strict=True) if amount > 0]
+        more = [Line(meter, amount) for (meter, _), amount in zip(lines, amounts, strict=True) if amount > 0]
         extras = self._extras.setdefault(hold_id, [])
         extra_id = f"{hold_id}+{len(extras)}"
         taken = self._take(extra_id, more, inf, is_dispatched=True)
@@ -124,9 +123,9 @@ class FallbackStore:
         self._memory.settle(Settlement(settlement.id, settlement.amounts))
         self._note(local.lines)
         used = [
-            Line(line.meter, amount)
-            for line, amount in zip(local.lines, settlement.amounts, strict=True)
-            if amount and not line.meter.is_returned
+            Line(meter, amount)
+            for (meter, _), amount in zip(local.lines, settlement.amounts, strict=True)
+            if amount and not meter.is_returned
         ]
         # Redis may yet give up a hold of the same id, whose answer was lost: this is another one.
         self.remote.charge(f"{settlement.id}~", used, local.at_s, settlement.entries)
@@ -158,18 +157,18 @@ class FallbackStore:
         if self._shares is not None:
             self._shares.close()
 
-    def _hold_here(self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool) -> Verdict:
+    def _hold_here(self, hold_id: str, lines: Lines, lease_s: float, *, is_dispatched: bool) -> Verdict:
         verdict = self._take(hold_id, lines, lease_s, is_dispatched=is_dispatched)
         if isinstance(verdict, Granted) and hold_id not in self._local:
             self._local[hold_id] = _Local(lines, self._now())
         return verdict
 
-    def _may_be_here(self, lines: Sequence[Line]) -> bool:
+    def _may_be_here(self, lines: Lines) -> bool:
         """Whether all may be counted locally, and enough is known of what others spent before."""
         money = [meter for meter, _ in lines if meter.unit is Unit.NUSD]
         return all(_is_soft(meter) and (self._shares is not None or meter.id in self._known) for meter in money)
 
-    def _take(self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool) -> Verdict:
+    def _take(self, hold_id: str, lines: Lines, lease_s: float, *, is_dispatched: bool) -> Verdict:
         self._counted.update(meter.id for meter, _ in lines)
         shared = [Line(replace(meter, limit=self._share(meter)), amount) for meter, amount in lines]
         verdict = self._memory.hold(hold_id, shared, lease_s, is_dispatched=is_dispatched)
@@ -188,12 +187,12 @@ class FallbackStore:
         whole = meter.limit // replicas
         return whole if meter.unit is Unit.NUSD else max(whole, min(1, meter.limit))
 
-    def _learn(self, lines: Sequence[Line], verdict: Verdict) -> None:
+    def _learn(self, lines: Lines, verdict: Verdict) -> None:
         """Keep what Redis says is left of budgets that may be counted here later."""
         if isinstance(verdict, Granted):
-            for line, left in zip(lines, verdict.left, strict=True):
-                if _is_soft(line.meter):
-                    self._learn_one(line.meter, left)
+            for (meter, _), left in zip(lines, verdict.left, strict=True):
+                if _is_soft(meter):
+                    self._learn_one(meter, left)
         elif isinstance(verdict, Denied) and _is_soft(verdict.meter):
             self._learn_one(verdict.meter, verdict.limit - verdict.spent - verdict.held)
 
@@ -210,7 +209,7 @@ class FallbackStore:
         else:
             self._unnoted[meter.id] = meter
 
-    def _note(self, lines: Sequence[Line]) -> None:
+    def _note(self, lines: Lines) -> None:
         """Write down what is left of the shares, for the process that comes after this one."""
         if self._shares is None:
             return

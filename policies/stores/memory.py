@@ -9,7 +9,7 @@ from policies.stores.base import (
     Balance,
     Denied,
     Granted,
-    Line,
+    Lines,
     Meter,
     OpenHold,
     Reports,
@@ -59,7 +59,7 @@ class MemoryStore:
         self._late: OrderedDict[str, Held] = OrderedDict()
         self._next_end_s = inf
 
-    def hold(self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False) -> Verdict:
+    def hold(self, hold_id: str, lines: Lines, lease_s: float, *, is_dispatched: bool = False) -> Verdict:
         known = self._holds.get(hold_id)
         if known is not None:
             return known.granted

@@ -23,6 +23,7 @@ from policies.stores.base import (
     Balance,
     Granted,
     Line,
+    Lines,
     Meter,
     OpenHold,
     Reports,
@@ -64,12 +65,10 @@ class _Held:
 
     __slots__ = ("amounts", "at_s", "began", "is_doubtful", "lines", "rows")
 
-    def __init__(
-        self, lines: Sequence[Line], rows: list[list[Any]], began: str, at_s: float, *, is_doubtful: bool
-    ) -> None:
+    def __init__(self, lines: Lines, rows: list[list[Any]], began: str, at_s: float, *, is_doubtful: bool) -> None:
         self.lines = lines
         self.rows = rows
-        self.amounts = [line.amount for line in lines]
+        self.amounts = [amount for _, amount in lines]
         self.began = began
         self.at_s = at_s
         self.is_doubtful = is_doubtful  # it may be taken once more, by a request that is still under way
@@ -132,9 +131,7 @@ class RedisStore:
         dropped = queue.dropped + queue.refused
         return StoreStatus(link.state, self._clock() - link.since_s, link.reason, queue.waiting, dropped)
 
-    async def hold(
-        self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False
-    ) -> Verdict:
+    async def hold(self, hold_id: str, lines: Lines, lease_s: float, *, is_dispatched: bool = False) -> Verdict:
         if self._queue.is_released(hold_id):
             return Unavailable(_GIVEN_UP)
         body = {"id": hold_id, "lease": lease_s, "sent": int(is_dispatched)}
@@ -162,7 +159,7 @@ class RedisStore:
         if held is None:
             return Unavailable("its lease has ended")
         wanted = [old + more for old, more in zip(held.amounts, amounts, strict=True)]
-        body = {"id": hold_id, "amounts": wanted, "limits": [line.meter.limit for line in held.lines]}
+        body = {"id": hold_id, "amounts": wanted, "limits": [meter.limit for meter, _ in held.lines]}
         try:
             answer, _, _ = await self._ask(_EXTEND, body, ())
         except LinkError as error:
@@ -173,7 +170,7 @@ class RedisStore:
                 return Granted(tuple(answer[3]))
             case b"denied":
                 at = answer[3]
-                return codec.denied(held.lines[at].meter, answer[4], amounts[at], float(answer[0]))
+                return codec.denied(held.lines[at][0], answer[4], amounts[at], float(answer[0]))
         return Unavailable("its lease has ended")
 
     def dispatched(self, hold_id: str) -> None:
@@ -190,17 +187,17 @@ class RedisStore:
             if amounts:
                 self._queue.tell_for_good(["settle", settlement.id, "", 0, amounts, 0, []], settlement.entries)
             return
-        for line, had, used in zip(held.lines, held.amounts, amounts, strict=True):
+        for (meter, _), had, used in zip(held.lines, held.amounts, amounts, strict=True):
             if used > had:
-                self.reports.overruns.append((settlement.id, line.meter.id, used - had))
+                self.reports.overruns.append((settlement.id, meter.id, used - had))
         is_final = int(held.is_doubtful)
         op = ["settle", settlement.id, held.began, is_final, amounts, held.at_s, held.rows]
         self._queue.tell_for_good(op, settlement.entries)
 
-    def charge(self, charge_id: str, lines: Sequence[Line], at_s: float, entries: Sequence[Entry] = ()) -> None:
+    def charge(self, charge_id: str, lines: Lines, at_s: float, entries: Sequence[Entry] = ()) -> None:
         """Add what was used without a hold, at `at_s` (Unix seconds): once per id, and the id is that of no hold."""
         rows = [codec.line(meter, 0, self._periods) for meter, _ in lines]
-        amounts = [min(line.amount, codec.MOST) for line in lines]
+        amounts = [min(amount, codec.MOST) for _, amount in lines]
         self._queue.charge(["settle", charge_id, _ELSEWHERE, 0, amounts, at_s, rows], entries)
         self._write(entries)
 
@@ -232,7 +229,7 @@ class RedisStore:
     async def reset(self, meter: Meter) -> Balance:
         return (await self._accounts([meter], {"reset": True}))[0]
 
-    def lines(self, hold_id: str) -> Sequence[Line]:
+    def lines(self, hold_id: str) -> Lines:
         """What this process took for a hold that is not settled; nothing where it took none."""
         held = self._held.get(hold_id)
         return held.lines if held is not None else ()
@@ -261,9 +258,7 @@ class RedisStore:
             check_raise(meters[0], body["raise"], int(answer[3]))
         return [codec.balance(meter, state, now_s) for meter, state in zip(meters, answer[3], strict=True)]
 
-    async def _ask(
-        self, script: Script, body: dict[str, Any], lines: Sequence[Line]
-    ) -> tuple[list[Any], bool, list[list[Any]]]:
+    async def _ask(self, script: Script, body: dict[str, Any], lines: Lines) -> tuple[list[Any], bool, list[list[Any]]]:
         """The answer, whether it was asked for twice, and the lines as they were sent. Raises LinkError."""
         began_s = self._clock()
         if self._now is not None:

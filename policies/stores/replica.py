@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 
 from policies.stores import tables
-from policies.stores.base import Granted, Line, Meter, OpenHold, Settlement, Verdict
+from policies.stores.base import Granted, Lines, Meter, OpenHold, Settlement, Verdict
 from policies.stores.entries import row_of
 from policies.stores.memory import Held, MemoryStore, shown
 
@@ -65,7 +65,7 @@ class Replica(MemoryStore):
         self._late.clear()
         self._version = None
 
-    def hold(self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False) -> Verdict:
+    def hold(self, hold_id: str, lines: Lines, lease_s: float, *, is_dispatched: bool = False) -> Verdict:
         known = self._fetch(hold_id)
         if known is not None:
             now_s = self._now()

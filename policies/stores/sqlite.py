@@ -18,7 +18,7 @@ from typing import Any
 
 from policies.ledger import Entry
 from policies.stores import tables
-from policies.stores.base import Granted, Line, Meter, Settlement, StoreError, Unavailable, Verdict
+from policies.stores.base import Granted, Lines, Meter, Settlement, StoreError, Unavailable, Verdict
 from policies.stores.entries import row_of
 from policies.stores.journal import Disk, Journal, remove_all, remove_applied
 from policies.stores.locks import lock_alone
@@ -84,7 +84,7 @@ class SqliteStore(MemoryStore):
         """What is wrong with the disk or the database, for the operator; None where all is well."""
         return self._journal.problem or self._cannot_apply or self._is_set_aside
 
-    def hold(self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False) -> Verdict:
+    def hold(self, hold_id: str, lines: Lines, lease_s: float, *, is_dispatched: bool = False) -> Verdict:
         problem = self._journal.problem
         if problem is not None:
             return Unavailable(problem)

@@ -23,7 +23,7 @@ from policies.stores.accounts import check_raise
 from policies.stores.base import (
     Balance,
     Granted,
-    Line,
+    Lines,
     Meter,
     OpenHold,
     Reports,
@@ -129,9 +129,7 @@ class SharedSqliteStore:
         """What is wrong with the disk or the database, for the operator; None where all is well."""
         return self._journal.problem or self._cannot_apply or self._is_set_aside
 
-    async def hold(
-        self, hold_id: str, lines: Sequence[Line], lease_s: float, *, is_dispatched: bool = False
-    ) -> Verdict:
+    async def hold(self, hold_id: str, lines: Lines, lease_s: float, *, is_dispatched: bool = False) -> Verdict:
         problem = self._journal.problem
         if problem is not None:
             return Unavailable(problem)
@@ -207,7 +205,7 @@ class SharedSqliteStore:
         finally:
             late.cancel()
 
-    def _give_back(self, hold_id: str, lines: Sequence[Line]) -> None:
+    def _give_back(self, hold_id: str, lines: Lines) -> None:
         self.settle(Settlement(hold_id, [0] * len(lines)))
 
     def _tell(self, run: Callable[[Replica], Any]) -> None:

@@ -45,7 +45,7 @@ class Crowd:
 
     def nothing_is_left(self):
         assert self.scene.store.open_holds() == []
-        assert not self.scene.till.turns.is_anybody_waiting
+        assert not self.scene.till.turns.queues
         assert not self.scene.till.open_tabs
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from config.schema_money import SoftAction
 from gateway.money.soft import SoftLimits
+from gateway.money.terms import Terms
 from policies.scopes import Scope
 from policies.stores.base import Meter, Unit
 from policies.windows import Calendar, CalendarWindow, RollingWindow
@@ -34,7 +35,7 @@ class Watched:
         """How many messages a hold that leaves so much of 1,000 brings."""
         self.now_s += after_s
         before = self.messages
-        self._soft.look(SimpleNamespace(scopes=[self._scope], left=[left]))
+        self._soft.look(SimpleNamespace(terms=Terms([self._scope]), left=[left]))
         return self.messages - before
 
 
