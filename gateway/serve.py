@@ -226,6 +226,7 @@ async def _share_metrics(service: Service) -> None:
     metrics = service.recorder.metrics
     while True:
         metrics.in_flight.set(service.in_flight)
+        metrics.tasks.set(len(asyncio.all_tasks()))
         metrics.flush()
         await asyncio.sleep(1.0)
 

@@ -124,6 +124,7 @@ class Metrics:
             "signalbox_client_gone_total", "Requests whose client left before the end, by phase.", ("phase",)
         )
         self.in_flight = gauge("signalbox_in_flight", "Requests being handled now.")
+        self.tasks = gauge("signalbox_tasks", "Tasks of the event loop: of requests, and a few that are always there.")
         self.reloads = counter("signalbox_reloads_total", "Configuration reloads by result.", ("result",))
         self.config_valid = gauge(
             "signalbox_config_valid",
