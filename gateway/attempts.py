@@ -14,8 +14,9 @@ from gateway.walk import Step, Walk
 from policies.hedging import HedgeRules, Hedges
 from policies.outcome import Outcome
 from policies.retry import CAP_TOKENS, CAP_UNTRIED, UNTRIED_SHARE
+from policies.verdicts import VERDICTS, falls_back, summed_up
 from providers.base import Cause, ErrorKind, ProviderError
-from routing.decision import Decision, Deployment
+from routing.decision import Decision, Deployment, Reason
 
 
 class AttemptEngine:
@@ -38,7 +39,6 @@ class AttemptEngine:
         guard, budget = self._runtime.guard, limits.retry.budget
         walk: Walk | None = None
         error: ProviderError | None = None
-        told: ProviderError | None = None
         hedge = self._runtime.hedge
         is_fresh = False
         try:
@@ -69,9 +69,8 @@ class AttemptEngine:
                         return
                 walk = walk or self._walk(decision, outcome, limits)
                 step = await self._step(walk, deployment, error if ticket else None, outcome, limits)
-                told = _more_telling(told, error)
                 if step is None:
-                    raise told or self._nobody(decision)
+                    raise self._told(decision, walk, error if ticket else None)
                 if step.wait_s > 0:
                     await self._wait(step.wait_s, outcome, walk)
                 deployment, is_fresh, is_last = step.deployment, step.is_fresh, step.is_last
@@ -169,13 +168,29 @@ class AttemptEngine:
     def _ready_in(self, deployment: Deployment) -> float:
         return self._runtime.guard.earliest_s((deployment,)) or 0.0
 
-    def _nobody(self, decision: Decision) -> ProviderError:
-        """Since the decision was made every candidate was found to be failing, or asked for a pause."""
-        return ProviderError(
-            ErrorKind.OVERLOADED,
-            "Every provider of this model failed a moment ago, or asked for a pause.",
-            retry_after_s=self._runtime.guard.earliest_s(decision.candidates),
-        )
+    def _told(self, decision: Decision, walk: Walk, last: ProviderError | None) -> ProviderError:
+        """What the caller is told in the end. `last` is what the last call failed with, None where it was not made."""
+        if last is not None and not falls_back(last):
+            return last
+        errors = walk.errors()
+        failed = [error for error in errors if VERDICTS[error.kind].falls_back]
+        if failed:
+            return summed_up(failed, self._left_out(decision))
+        if errors:
+            return errors[-1]
+        # Where nobody could be asked at all: what stands against that.
+        message = "Every provider of this model failed a moment ago, or asked for a pause."
+        return last or ProviderError(ErrorKind.OVERLOADED, message)
+
+    def _left_out(self, decision: Decision) -> set[ErrorKind]:
+        """What stood against those that could have been asked a moment before or later."""
+        found = set()
+        for rejected in decision.rejections:
+            if rejected.reason is Reason.THROTTLED:
+                found.add(ErrorKind.THROTTLED)
+            elif rejected.reason is Reason.BREAKER_OPEN and not self._runtime.guard.needs_person(rejected.deployment):
+                found.add(ErrorKind.OVERLOADED)
+        return found
 
     async def _wait(self, wait_s: float, outcome: Outcome, walk: Walk) -> None:
         """A pause before a call; no fault of the gateway's speed."""
@@ -187,13 +202,6 @@ class AttemptEngine:
             raise
         finally:
             outcome.paused_s += self._clock() - began
-
-
-def _more_telling(before: ProviderError | None, error: ProviderError | None) -> ProviderError | None:
-    """What the caller is told in the end: that somebody could not be asked at all says less than that one failed."""
-    if before is not None and (error is None or error.cause is Cause.UNSUPPORTED):
-        return before
-    return error
 
 
 def _note(hedges: Hedges, name: str, outcome: Outcome) -> None:

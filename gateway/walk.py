@@ -58,6 +58,7 @@ class _Standing:
     """
 
     times: int = 0
+    error: ProviderError | None = None
     may_ask: bool = True
     until_s: float | None = None
     refused_s: float | None = None
@@ -131,6 +132,10 @@ class Walk:
         """What comes after a wait for the calls of others; None where nothing is left."""
         return self._next_paid(now_s, until_s)
 
+    def errors(self) -> list[ProviderError]:
+        """The latest failure of everybody who was asked."""
+        return [standing.error for standing in self._known.values() if standing.error is not None]
+
     def give_up(self) -> None:
         """Whoever asked is gone before the next call began."""
         self._refund()
@@ -172,6 +177,7 @@ class Walk:
     def _note(self, deployment: Deployment, error: ProviderError, now_s: float) -> None:
         standing = self._known.setdefault(deployment, _Standing())
         standing.times += 1
+        standing.error = error
         standing.may_ask = may_repeat(error)
         standing.refused_s = None
         hint_s = error.retry_after_s

@@ -3,6 +3,7 @@
 Rows follow the error classes of docs/reference/errors.md; every behaviour test walks this table.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from policies.breaker import BreakerVerdict
@@ -67,6 +68,31 @@ def client_status(error: ProviderError) -> int:
     if verdict.is_callers:
         return error.status if error.status is not None else verdict.status
     return 504 if error.cause in TIMEOUTS else verdict.status
+
+
+def summed_up(errors: Sequence[ProviderError], left_out: Collection[ErrorKind]) -> ProviderError:
+    """The one error for a request whose candidates all failed, whatever their order. `errors` are the latest of each,
+    at least one, all of kinds that fall back; `left_out` says the same of those that were not asked.
+
+    What passes by itself goes before what a person has to mend. 429 means that nothing but pauses is in the way; with
+    any other failure beside a pause, or an overload, it is 503. Both say when to come back.
+    """
+    passing = [error for error in errors if VERDICTS[error.kind].breaker is not BreakerVerdict.OPEN]
+    kinds = {error.kind for error in passing} | set(left_out)
+    if not kinds:
+        return _latest(errors, ErrorKind.CREDENTIALS) or errors[-1]
+    if kinds == {ErrorKind.THROTTLED}:
+        wanted = ErrorKind.THROTTLED
+    elif kinds & {ErrorKind.THROTTLED, ErrorKind.OVERLOADED}:
+        wanted = ErrorKind.OVERLOADED
+    else:
+        answered = [error for error in passing if error.cause not in TIMEOUTS]
+        return (answered or passing)[-1]
+    return _latest(passing, wanted) or ProviderError(wanted, errors[-1].message)
+
+
+def _latest(errors: Sequence[ProviderError], kind: ErrorKind) -> ProviderError | None:
+    return next((error for error in reversed(errors) if error.kind is kind), None)
 
 
 def falls_back(error: ProviderError) -> bool:

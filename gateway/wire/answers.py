@@ -8,7 +8,7 @@ from policies.outcome import Attempt, CacheUse, Outcome, Refusal
 from policies.verdicts import VERDICTS, client_status
 from providers import lenient_json
 from providers.base import ErrorKind, ProviderError, error_object
-from routing.decision import header_text
+from routing.decision import Reason, header_text
 
 JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
@@ -88,11 +88,18 @@ def failure(outcome: Outcome, error: ProviderError, wait_s: float | None) -> Ref
     headers: Headers = []
     if wait_s is not None and status in (429, 503):
         headers.append((b"retry-after", b"%d" % whole_seconds(wait_s)))
-    if not (headers and (error.kind is ErrorKind.THROTTLED or not outcome.attempts)):
+    if not (headers and (_is_paced(outcome) or not outcome.attempts)):
         # Every candidate was tried here, so a client's own retries would only multiply the load. A pause that a
         # provider asks for is the exception: waiting that long helps.
         headers.append(_SHOULD_NOT_RETRY)
     return Refusal(status, shown, headers)
+
+
+def _is_paced(outcome: Outcome) -> bool:
+    """Whether somebody asked for a pause, in this request or before it."""
+    return any(attempt.kind is ErrorKind.THROTTLED for attempt in outcome.attempts) or any(
+        rejected.reason is Reason.THROTTLED for rejected in outcome.decision.rejections
+    )
 
 
 def failure_head(outcome: Outcome, refusal: Refusal, now: float, length: int) -> bytes:

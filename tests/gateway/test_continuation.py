@@ -349,9 +349,9 @@ def test_a_client_that_leaves_during_a_continuation(when):
         task = asyncio.ensure_future(stage.run())
         await asyncio.sleep(0.5)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
         is_whole = when == "complete"
+        assert task.cancelled() is not is_whole
         assert stage.value("signalbox_requests_total", outcome="ok" if is_whole else "client_gone") == 1
         assert stage.value("signalbox_continuations_total", outcome="ok" if is_whole else "abandoned") == 1
         assert stage.transports["b"].running == 0

@@ -56,7 +56,15 @@ def test_time_that_passed_since_a_hint_counts():
 
 
 def test_one_that_failed_without_a_hint_is_no_reason_to_come_back_at_once():
-    assert play({"a": [failing(BROKEN)], "b": [failing(THROTTLED, 60)]}, max_attempts=2) == (429, "60", None)
+    assert play({"a": [failing(BROKEN)], "b": [failing(THROTTLED, 60)]}, max_attempts=2) == (503, "60", None)
+
+
+def test_who_was_left_out_counts_like_one_who_was_asked():
+    """It would have been asked a moment before or later."""
+    assert play({"a": [], "b": [failing(BROKEN)]}, paused_s={"a": 5}, max_attempts=1) == (503, "5", None)
+    assert play({"a": [], "b": [failing(MONEY)]}, paused_s={"a": 5}) == (429, "5", None)
+    open_first = {"a": [failing(MONEY)], "b": [failing(BROKEN)] * 3}
+    assert play(open_first, requests=2, max_attempts=2) == (502, None, "false")
 
 
 @pytest.mark.parametrize(

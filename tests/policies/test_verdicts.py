@@ -1,16 +1,20 @@
 """The verdict table: complete, and as documented."""
 
 import re
+from itertools import combinations, permutations
 from pathlib import Path
 
 import pytest
 
 from policies.outcome import Attempt, Outcome
-from policies.verdicts import VERDICTS, client_status, falls_back
+from policies.verdicts import VERDICTS, client_status, falls_back, summed_up
 from providers.base import Cause, ErrorKind, ProviderError, Request, Target
 from routing.decision import Decision, Deployment
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
+
+
+FOR_A_PERSON = {ErrorKind.MONEY, ErrorKind.CREDENTIALS}
 
 
 def test_every_kind_has_a_row():
@@ -65,3 +69,17 @@ def test_overhead_is_what_no_upstream_call_explains():
     assert outcome.duration_s == pytest.approx(0.7)
     assert outcome.overhead_s == pytest.approx(0.2)
     assert outcome.upstream_s == pytest.approx(0.5)
+
+
+def test_the_sum_of_failures_does_not_depend_on_their_order():
+    errors = [ProviderError(kind, kind.value) for kind, verdict in VERDICTS.items() if verdict.falls_back]
+    errors += [ProviderError(ErrorKind.BROKEN, "silent", cause=cause) for cause in (Cause.TTFT, Cause.IDLE)]
+    for some in (list(some) for size in (1, 2, 3) for some in combinations(errors, size)):
+        for left_out in ((), (ErrorKind.THROTTLED,), (ErrorKind.OVERLOADED,)):
+            found = {client_status(summed_up(list(order), left_out)) for order in permutations(some)}
+            assert len(found) == 1, [error.message for error in some]
+            kinds = {error.kind for error in some} - FOR_A_PERSON | set(left_out)
+            assert (found == {429}) == (kinds == {ErrorKind.THROTTLED})
+            timely = [error for error in some if error.kind not in FOR_A_PERSON]
+            is_silence = not left_out and timely and all(error.message == "silent" for error in timely)
+            assert (found == {504}) == bool(is_silence)
