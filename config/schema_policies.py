@@ -88,6 +88,10 @@ class ExactCacheConfig(Section):
 
     enabled: bool = Field(default=False, description="Whether repeated requests are answered from the cache.")
     ttl_s: Annotated[float, Field(gt=0)] = Field(default=3600, description="Seconds an answer stays valid.")
+    normalise: bool = Field(
+        default=False,
+        description="Whether case, politeness and punctuation of the last user message may differ.",
+    )
     max_mb: PositiveInt = Field(default=64, description="Megabytes of answers that a worker keeps.")
     max_entry_kb: PositiveInt = Field(default=1024, description="Kilobytes of one answer; larger ones are not kept.")
 

@@ -21,6 +21,7 @@ class CacheUse(StrEnum):
     BYPASS = "bypass"  # nothing: there is no cache, or nothing of this request may be kept
     MISS = "miss"  # none was kept, or the caller wanted none
     HIT = "hit"
+    NORMALISED = "normalised"  # a hit of a request whose last text differs in case, politeness or punctuation
     SHARED = "shared"  # the answer that was under way for the same request of somebody before
     STALE = "stale"  # kept for longer than it is good, because every candidate failed
 

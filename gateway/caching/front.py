@@ -18,7 +18,7 @@ from gateway.runtime import Caller
 from gateway.telemetry.recorder import Recorder
 from gateway.wire.refusals_cache import not_kept
 from policies.cache.forms import UnfitError
-from policies.cache.keying import key_of, unfit
+from policies.cache.keying import key_of, loose_key_of, unfit
 from policies.cache.rules import CacheRules
 from policies.cache.shelf import Entry, Shelf
 from policies.outcome import CacheUse, Outcome
@@ -96,10 +96,14 @@ class CacheFront:
         more = _beside_the_body(headers) if _TAGS in headers or _MAX_COST in headers else _NOTHING
         partition = self._rules.partition(caller.name)
         key = key_of(request.operation, name, request.body, partition, more)
+        loose_key: bytes | None = None
         if wish.may_use:
-            entry = self._shelf.get(key)
+            entry, use = self._shelf.get(key), CacheUse.HIT
+            if entry is None and self._rules.is_loose:
+                entry, loose_key = self._loose(request, name, partition, more)
+                use = CacheUse.NORMALISED
             if entry is not None and (wish is NO_WISH or self._wall_clock() - entry.stored_s <= wish.max_age_s):
-                outcome = await self._give(request, caller, sink, started, entry, CacheUse.HIT)
+                outcome = await self._give(request, caller, sink, started, entry, use)
                 if outcome is not None:
                     return outcome
         if not wish.may_ask:
@@ -110,8 +114,16 @@ class CacheFront:
             outcome = await self._join(request, caller, sink, started, form)
             if outcome is not None:
                 return outcome
-        origin = Origin(key, partition, caller.tags | tags_of(headers) if _TAGS in headers else caller.tags)
+        tags = caller.tags | tags_of(headers) if _TAGS in headers else caller.tags
+        origin = Origin(key, partition, tags, loose_key)
         return await self._lead(request, caller, sink, started, timeout_s, headers, form, origin)
+
+    def _loose(
+        self, request: Request, name: str, partition: str, more: Mapping[str, str]
+    ) -> tuple[Entry | None, bytes | None]:
+        """An answer to the same in other letters, and under which key that is."""
+        loose_key = loose_key_of(request.operation, name, request.body, partition, more)
+        return None if loose_key is None else self._shelf.get_loose(loose_key), loose_key
 
     async def _join(self, request: Request, caller: Caller, sink: Sink, started: float, form: _Form) -> Outcome | None:
         """The answer that is under way for an equal request, if one is."""

@@ -70,6 +70,7 @@ def cache_rules(config: Config) -> CacheRules | None:
         return None
     return CacheRules(
         is_exact=cache.exact.enabled,
+        is_loose=cache.exact.enabled and cache.exact.normalise,
         ttl_s=cache.exact.ttl_s if cache.exact.enabled else 0.0,
         stale_s=cache.stale_s if cache.serve_stale_on_error else 0.0,
         max_bytes=cache.exact.max_mb * 1024 * 1024,

@@ -18,6 +18,7 @@ class Origin(NamedTuple):
     key: bytes
     partition: str
     tags: frozenset[str]
+    loose_key: bytes | None
 
 
 def entry_of(
@@ -47,6 +48,7 @@ def entry_of(
         key=origin.key,
         partition=origin.partition,
         tags=origin.tags,
+        loose_key=origin.loose_key,
         name=outcome.decision.asked,
         body=body,
         usage=outcome.usage,

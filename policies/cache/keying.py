@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from policies.cache.normal import normal
 from providers.base import Operation
 
 # They say who asks, for what purpose or how the answer is sent, not what is asked.
@@ -63,6 +64,8 @@ _DEFAULTS: Mapping[Operation, Mapping[str, Any]] = {
     "embeddings": {"encoding_format": "float"},
 }
 _NOTHING: Mapping[str, Any] = {}
+# With one of these an answer may depend on how it was asked.
+_TO_THE_LETTER = ("tools", "functions", "logprobs")
 
 
 def unfit(operation: Operation, body: Mapping[str, Any]) -> str | None:
@@ -101,6 +104,26 @@ def key_of(
         if type(value) is float and value.is_integer():
             matters[field] = int(value)
     return sha256(_canonical([partition, operation, name, more, matters])).digest()
+
+
+def loose_key_of(
+    operation: Operation, name: str, body: Mapping[str, Any], partition: str, more: Mapping[str, str] = _NOTHING
+) -> bytes | None:
+    """The same for requests whose last text differs in case, politeness and punctuation only; None where the letter
+    counts. All else counts as it does for `key_of`, and no key of one kind is one of the other.
+    """
+    if operation != "chat" or body.get("n") not in (None, 1) or any(body.get(field) for field in _TO_THE_LETTER):
+        return None
+    *before, last = body["messages"]
+    said = last.get("content")
+    if last["role"] != "user" or type(said) is not str or any(message["role"] == "tool" for message in before):
+        return None
+    text = normal(said)
+    if text is None:
+        return None
+    return key_of(
+        operation, name, {**body, "messages": [*before, last | {"content": {"normal": text}}]}, partition, more
+    )
 
 
 def _canonical(value: Any) -> bytes:

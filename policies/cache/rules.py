@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True, frozen=True)
 class CacheRules:
-    """`is_exact`: equal requests get the same answer; else answers are kept for the time when everybody fails alone.
+    """`is_exact`: equal requests get the same answer, with `is_loose` also those whose last text differs in case,
+    politeness and punctuation only; else answers are kept for the time when everybody fails alone.
     `ttl_s`: seconds an answer stays fresh. `stale_s`: seconds after that in which it may stand in when everybody
     fails. `max_bytes` of all answers of a process, `max_entry_bytes` of one. `groups` maps the name of a key to the
     group that it shares answers with; every other key has its own.
     """
 
     is_exact: bool = True
+    is_loose: bool = False
     ttl_s: float = 3600.0
     stale_s: float = 0.0
     max_bytes: int = 64 * 1024 * 1024

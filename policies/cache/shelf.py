@@ -24,7 +24,8 @@ class Entry:
     """One whole answer, and whose it is. Times are Unix seconds; `body` is what a caller who does not stream gets.
 
     `name` is the model or route that was asked for, `summary` says how was decided, `answered_by` is the deployment as
-    header text. `cost_nusd` is what it cost, which is what each use of it saves. `tags` are those of the request.
+    header text. `cost_nusd` is what it cost, which is what each use of it saves. `tags` are those of the request. Under
+    `loose_key` it is found by those who ask the same in other letters.
     """
 
     key: bytes
@@ -39,6 +40,7 @@ class Entry:
     answered_by: bytes = b""
     cost_nusd: int | None = None
     tags: frozenset[str] = frozenset()
+    loose_key: bytes | None = None
     uses: int = 0
     size: int = field(init=False)
 
@@ -71,6 +73,7 @@ class Shelf:
         self._keep_s = keep_s
         self._young: OrderedDict[bytes, Entry] = OrderedDict()
         self._old: OrderedDict[bytes, Entry] = OrderedDict()
+        self._by_loose: dict[bytes, bytes] = {}
         self._young_bytes = 0
         self._old_bytes = 0
         self._sketch = [bytearray(_WIDTH) for _ in range(_ROWS)]
@@ -115,11 +118,18 @@ class Shelf:
         shelf.move_to_end(key)
         return entry
 
+    def get_loose(self, loose_key: bytes) -> Entry | None:
+        """The latest entry that was asked for in the same words, fresh."""
+        key = self._by_loose.get(loose_key)
+        return None if key is None else self.get(key)
+
     def put(self, entry: Entry) -> None:
         """Keep an answer, in place of the one under its key. One that would fill a quarter of the room is not kept."""
         self.drop(entry.key)
         if entry.size * 4 > self._max_bytes:
             return
+        if entry.loose_key is not None:
+            self._by_loose[entry.loose_key] = entry.key
         self._young[entry.key] = entry
         self._young_bytes += entry.size
         self._make_room()
@@ -129,11 +139,17 @@ class Shelf:
         entry = self._young.pop(key, None)
         if entry is not None:
             self._young_bytes -= entry.size
-            return True
-        entry = self._old.pop(key, None)
-        if entry is not None:
+        else:
+            entry = self._old.pop(key, None)
+            if entry is None:
+                return False
             self._old_bytes -= entry.size
-        return entry is not None
+        self._forget_loose(entry)
+        return True
+
+    def _forget_loose(self, entry: Entry) -> None:
+        if entry.loose_key is not None and self._by_loose.get(entry.loose_key) == entry.key:
+            del self._by_loose[entry.loose_key]
 
     def _make_room(self) -> None:
         young_limit = int(self._max_bytes * _YOUNG_SHARE)
@@ -156,6 +172,7 @@ class Shelf:
             for other in self._old.values():
                 if other.fresh_until_s > now_s and self._frequency(other.key) > self._frequency(key):
                     self.evicted += 1
+                    self._forget_loose(entry)
                     return
                 victims.append(other.key)
                 needed -= other.size

@@ -328,3 +328,18 @@ def test_answers_outlive_a_reload_and_go_with_the_section():
         assert len(scene.keeper.shelf) == 0
 
     play(work, REPLY, REPLY)
+
+
+def test_other_letters_of_the_same_words_where_that_is_wanted():
+    async def work(scene):
+        await scene.ask("What's the capital of Kenya?")
+        assert (await scene.ask("what is the capital of kenya please")).cache is CacheUse.MISS
+        scene.use(CacheRules(is_loose=True))
+        await scene.ask("Who wrote Faust?")
+        again = await scene.ask("hi! who wrote faust")
+        assert (again.cache, again.cost_nusd) == (CacheUse.NORMALISED, None)
+        assert b"x-signalbox-cache: normalised\r\n" in answers.answer_head(again, scene.clock(), 5)
+        assert (await scene.ask("hi! who wrote faust", caller="b")).cache is CacheUse.MISS
+        assert (await scene.ask("who wrote Emma?")).cache is CacheUse.MISS
+
+    play(work, *[REPLY] * 5)

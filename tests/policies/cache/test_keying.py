@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.cache.keying import key_of, unfit
+from policies.cache.keying import key_of, loose_key_of, unfit
 
 HELLO = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -136,3 +136,41 @@ def test_no_name_can_be_written_to_look_like_something_else(name, partition, tex
 )
 def test_what_is_never_kept(more, why):
     assert unfit("chat", HELLO | more) == why
+
+
+def _loose(body, name="m", partition="key:a", operation="chat"):
+    return loose_key_of(operation, name, body, partition)
+
+
+def test_only_the_last_text_may_be_written_otherwise():
+    asked = _said(("system", "Be brief"), ("user", "What's the capital of Kenya?"))
+    same = _said(("system", "Be brief"), ("user", "hi, WHAT is the capital of kenya please"))
+    assert _loose(asked) == _loose(same) is not None
+    assert _loose(asked) != _key(asked)
+    others = [
+        _said(("system", "be brief"), ("user", "What's the capital of Kenya?")),
+        _said(("system", "Be brief"), ("user", "What's the capital of Canada?")),
+        _said(("user", "What's the capital of Kenya?")),
+        asked | {"temperature": 0},
+    ]
+    assert all(_loose(other) not in (None, _loose(asked)) for other in others)
+    assert len({_loose(asked), _loose(asked, partition="key:b"), _loose(asked, name="n")}) == 3
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [TOOL]},
+        {"functions": [{"name": "f"}]},
+        {"logprobs": True},
+        {"n": 2},
+        _said(("user", "what is"), ("assistant", "a capital?")),
+        {"messages": [{"role": "tool", "tool_call_id": "1", "content": "7"}, {"role": "user", "content": "so?"}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]},
+        {"messages": [{"role": "user", "content": None}]},
+        _said(("user", "what does f(x) do?")),
+    ],
+)
+def test_the_letter_counts(more):
+    assert _loose(HELLO | more) is None
+    assert _loose({"prompt": "hello"}, operation="completions") is None

@@ -20,7 +20,9 @@ def _key(number):
 
 
 def _entry(number, size=100, until=2000.0):
-    return Entry(_key(number), "key:a", "m", b"x" * size, None, "stop", 1000.0, until)
+    return Entry(
+        _key(number), "key:a", "m", b"x" * size, None, "stop", 1000.0, until, loose_key=b"loose" + _key(number)
+    )
 
 
 ONE = _entry(0).size
@@ -111,3 +113,30 @@ def test_it_never_holds_more_than_it_may_and_knows_what_it_holds(steps):
             shelf.limit(most, 0)
         assert shelf.size == sum(entry.size for entry in shelf) <= most
         assert len(shelf) == len(list(shelf))
+        assert all(shelf.get_loose(_loose(number)) in (None, _found(shelf, number)) for number in range(21))
+
+
+def _loose(number):
+    return b"loose" + _key(number)
+
+
+def _found(shelf, number):
+    return next((entry for entry in shelf if entry.key == _key(number)), None)
+
+
+def test_other_letters_find_the_latest_entry_and_nothing_when_it_is_gone():
+    shelf = Shelf(Clock(), 100 * ONE)
+    for number in (1, 2):
+        entry = _entry(number)
+        entry.loose_key = b"same"
+        shelf.put(entry)
+    assert shelf.get_loose(b"same").key == _key(2)
+    shelf.drop(_key(1))
+    assert shelf.get_loose(b"same").key == _key(2)
+    shelf.drop(_key(2))
+    assert shelf.get_loose(b"same") is None
+    for number in range(3, 500):
+        entry = _entry(number)
+        entry.loose_key = _loose(number)
+        shelf.put(entry)
+    assert len(shelf._by_loose) == len(shelf) < 101, "no name outlives its entry"
