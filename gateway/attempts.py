@@ -102,9 +102,12 @@ class AttemptEngine:
             delay_s = hedges.delay_s(name, rules, is_stream=request.stream)
         deployment, budget, guard = first.record.deployment, limits.retry.budget, self._runtime.guard
         tickets = {first: ticket}
+        reserved: list[int] = []
 
         def second() -> AttemptRun | None:
-            if budget.tokens < 1 or not hedges.has_room(name, least_cost_nusd(request, deployment)):
+            # Whichever of the two is given up is paid for: its prompt.
+            extra_nusd = max(least_cost_nusd(request, candidate) for candidate in decision.candidates)
+            if budget.tokens < 1 or not hedges.has_room(name, extra_nusd):
                 return None
             beside = walk.beside(deployment, guard.admit)
             if beside is None:
@@ -114,7 +117,8 @@ class AttemptEngine:
             run.record.is_hedge = True
             tickets[run] = ticket
             budget.take()
-            hedges.take(name)
+            hedges.take(name, extra_nusd)
+            reserved.append(extra_nusd)
             return run
 
         def take_back(run: AttemptRun) -> None:
@@ -130,6 +134,8 @@ class AttemptEngine:
             if any(run.record.is_hedge and run.record.cause is Cause.UNSUPPORTED for run in tickets):
                 budget.give_back()  # nothing was sent
             _note(hedges, name, outcome)
+            for extra_nusd in reserved:
+                hedges.settle(name, extra_nusd)
         for failure in failures[:-1]:
             walk.failed(*failure)
         return failures[-1][:2] if failures else (deployment, None)

@@ -63,12 +63,15 @@ class HedgeRules:
 
 
 class Spent:
-    """Nano-dollars of the last hour: all of it, and what second calls added."""
+    """Nano-dollars of the last hour: all of it, and what second calls added. `reserved` is what those under way may
+    add.
+    """
 
-    __slots__ = ("_slots",)
+    __slots__ = ("_slots", "reserved")
 
     def __init__(self) -> None:
         self._slots: deque[list[float]] = deque()  # start, all, extra
+        self.reserved = 0
 
     def note(self, now: float, all_nusd: int, extra_nusd: int) -> None:
         """A request is over. `now` is monotonic seconds."""
@@ -83,7 +86,7 @@ class Spent:
             self._slots.popleft()
         whole = sum(slot[1] for slot in self._slots)
         extra = sum(slot[2] for slot in self._slots)
-        return extra + extra_nusd <= MAX_SPEND_RATIO * whole
+        return extra + self.reserved + extra_nusd <= MAX_SPEND_RATIO * whole
 
 
 class _Book:
@@ -115,9 +118,15 @@ class Hedges:
         book = self._books[name]
         return book.saved >= 1 and book.spent.has_room(self._clock(), extra_nusd)
 
-    def take(self, name: str) -> None:
-        """One is made."""
-        self._books[name].saved -= 1
+    def take(self, name: str, extra_nusd: int) -> None:
+        """One is made. `settle` it with the same amount when its request is over, with which `note` knows the cost."""
+        book = self._books[name]
+        book.saved -= 1
+        book.spent.reserved += extra_nusd
+
+    def settle(self, name: str, extra_nusd: int) -> None:
+        """What was set aside for a second call is free again."""
+        self._books[name].spent.reserved -= extra_nusd
 
     def note(self, name: str, taken_s: float | None, all_nusd: int, extra_nusd: int, *, is_stream: bool) -> None:
         """A request is over. `taken_s` is what its first call took to the first content, or until it was given up for

@@ -10,7 +10,7 @@ from gateway.race import may_race
 from gateway.runtime import Caller
 from gateway.walk import Walk
 from policies.breaker import Repute
-from policies.hedging import HedgeRules, SlowTimes, Spent
+from policies.hedging import MAX_SPEND_RATIO, HedgeRules, SlowTimes, Spent
 from policies.outcome import Outcome
 from policies.retry import Retry
 from providers.base import Cause, ErrorKind, ProviderError
@@ -271,7 +271,7 @@ def test_a_second_call_that_never_began_leaves_nothing_behind():
         scene.transports["a"]._answers.append(whole(delay_s))
         taken = []
         take = scene.runtime.hedges.take
-        scene.runtime.hedges.take = lambda name: (taken.append(name), take(name))
+        scene.runtime.hedges.take = lambda name, extra_nusd: (taken.append(name), take(name, extra_nusd))
         outcome = await one(scene)
         assert taken == ["m"]
         assert [attempt.deployment.provider for attempt in outcome.attempts] == ["a"]
@@ -360,6 +360,19 @@ def test_percentiles_follow_a_change_in_bounded_memory():
     times.add(0)
     times.add(1e9)
     assert sum(times._counts) == times._total < 1_000
+
+
+def test_second_calls_at_once_keep_within_the_share_of_the_spend():
+    async def work():
+        scene = await warmed([whole(9)] * 10, [whole(0.1)] * 10, hedge=HedgeRules(0.95, 0.5))
+        spent = scene.runtime.hedges._books["m"].spent
+        await asyncio.gather(*(one(scene) for _ in range(10)))
+        assert scene.transports["b"].opened >= 1
+        _, whole_nusd, extra_nusd = (sum(column) for column in zip(*spent._slots, strict=True))
+        assert 0 < extra_nusd <= MAX_SPEND_RATIO * whole_nusd
+        assert spent.reserved == 0
+
+    run_virtual(work())
 
 
 def test_spend_is_of_the_last_hour():
