@@ -47,6 +47,7 @@ _AGENT_HEADER = b"x-claude-code-agent-id"
 # OpenRouter has session_id, LiteLLM litellm_session_id, Dify conversation_id, Open WebUI chat_id, Langfuse
 # metadata.langfuse_session_id; LangSmith reads the first three from metadata.
 _FIELDS = ("session_id", "thread_id", "conversation_id", "chat_id", "litellm_session_id", "langfuse_session_id")
+_NAMING_FIELDS = frozenset({*_FIELDS, "conversation", "metadata"})
 _MAX_ID = 512
 
 # The shortest prompt that OpenAI, Gemini and Anthropic (its smaller models: 2,048 or more) cache.
@@ -77,45 +78,53 @@ def session_of(headers: Mapping[bytes, bytes], body: Mapping[str, Any], key: str
     send. `name` separates what is asked for, since an agent uses several models in one session. Without an id the
     first system and the first user message tell. 1 us with an id in a header, 4 us for a plain request, 25 us at most.
     """
-    digest = blake2b(f"{key}\0{name}\0".encode("utf-8", "surrogatepass"), digest_size=16)
-    named = _named(headers, body)
+    named = None
+    if _HEADER_END in b"\n".join(headers) or not _HEADER_SET.isdisjoint(headers):
+        named = _in_headers(headers)
+    if named is None and ("user" in body or not _NAMING_FIELDS.isdisjoint(body)):
+        named = _in_body(body)
     if named is not None:
-        digest.update(b"id\0" + named)
-        return digest.digest()
-    digest.update(f"text\0{opening(body)}".encode("utf-8", "surrogatepass"))
-    # Some send one cache key for a whole application, so it does not stand for a conversation alone.
-    cache_key = _text(body.get("prompt_cache_key"))
-    if cache_key:
-        digest.update(b"\0" + cache_key.encode("utf-8", "surrogatepass"))
-    return digest.digest()
-
-
-def _named(headers: Mapping[bytes, bytes], body: Mapping[str, Any]) -> bytes | None:
-    """The id that the client gave, or None."""
-    found = _in_headers(headers)
-    if found is not None:
-        agent = headers.get(_AGENT_HEADER)
-        return found if agent is None else found + b"\0" + agent[:_MAX_ID]
-    text = _in_fields(body) or _conversation(body.get("conversation"))
-    metadata = body.get("metadata")
-    if not text and isinstance(metadata, dict):
-        text = _in_fields(metadata) or _claude_code(metadata.get("user_id"))
-    text = text or _claude_code(body.get("user"))
-    return text.encode("utf-8", "surrogatepass") if text else None
+        start = f"{key}\0{name}\0id\0".encode("utf-8", "surrogatepass")
+        return blake2b(start + named, digest_size=16).digest()
+    told = f"{key}\0{name}\0text\0{opening(body)}"
+    if "prompt_cache_key" in body:
+        # Some send one cache key for a whole application, so it does not stand for a conversation alone.
+        cache_key = _text(body["prompt_cache_key"])
+        if cache_key:
+            told = f"{told}\0{cache_key}"
+    return blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _in_headers(headers: Mapping[bytes, bytes]) -> bytes | None:
-    if not _HEADER_SET.isdisjoint(headers):
-        for name in _HEADERS:
-            value = headers.get(name, b"").strip()
-            if value:
-                return value[:_MAX_ID]
+    """The id that the client gave in a header."""
+    found = _value_in(headers)
+    agent = headers.get(_AGENT_HEADER) if found is not None else None
+    return found if agent is None or found is None else found + b"\0" + agent[:_MAX_ID]
+
+
+def _value_in(headers: Mapping[bytes, bytes]) -> bytes | None:
+    for name in _HEADERS:
+        value = headers.get(name, b"").strip()
+        if value:
+            return value[:_MAX_ID]
     for name in headers:
         if name.endswith(_HEADER_END):
             value = headers[name].strip()
             if value:
                 return value[:_MAX_ID]
     return None
+
+
+def _in_body(body: Mapping[str, Any]) -> bytes | None:
+    """The id that the client gave in a member of the body."""
+    text = ""
+    if not _NAMING_FIELDS.isdisjoint(body):
+        text = _in_fields(body) or _conversation(body.get("conversation"))
+        metadata = body.get("metadata")
+        if not text and isinstance(metadata, dict):
+            text = _in_fields(metadata) or _claude_code(metadata.get("user_id"))
+    text = text or _claude_code(body.get("user"))
+    return text.encode("utf-8", "surrogatepass") if text else None
 
 
 def _in_fields(fields: Mapping[str, Any]) -> str:
@@ -197,8 +206,8 @@ class AffinityBook:
 
     def note(self, session: bytes, deployment: Deployment, tier: str | None, usage: Usage) -> None:
         """A request of the conversation was answered by `deployment`, with this usage."""
-        now = self._clock()
-        before = self._stays.pop(session, None)
+        now, stays = self._clock(), self._stays
+        before = stays.get(session)
         if before is not None and now - before.last_s > self._ttl_s:
             before = None
         if before is not None and before.deployment_id == deployment.id:
@@ -208,18 +217,16 @@ class AffinityBook:
         else:
             turns, moves = (before.turns, before.moves + 1) if before is not None else (0, 0)
             stay, is_cold = Stay(deployment.model, deployment.id, tier, 0, turns + 1, now, now, moves), True
+            stays[session] = stay
+        stays.move_to_end(session)
         _note_cache(stay, deployment, usage, is_cold=is_cold)
         stay.last_s = now
-        self._stays[session] = stay
-        self._forget(now)
-
-    def _forget(self, now: float) -> None:
-        """Two at a time is enough for the book to shrink while it gains one."""
+        # Two at a time is enough for the book to shrink while it gains one.
         for _ in range(2):
-            oldest = next(iter(self._stays.values()))
-            if len(self._stays) <= self._max_entries and now - oldest.last_s <= self._ttl_s:
+            oldest = next(iter(stays.values()))
+            if now - oldest.last_s <= self._ttl_s and len(stays) <= self._max_entries:
                 return
-            self._stays.popitem(last=False)
+            stays.popitem(last=False)
 
 
 def _note_cache(stay: Stay, deployment: Deployment, usage: Usage, *, is_cold: bool) -> None:
@@ -241,7 +248,8 @@ def _note_cache(stay: Stay, deployment: Deployment, usage: Usage, *, is_cold: bo
         stay.has_caching = True
         stay.prefix_tokens = held if is_paid or written else usage.prompt_tokens
     elif usage.is_estimated or (is_cold and not is_paid):
-        stay.prefix_tokens = usage.prompt_tokens if usage.prompt_tokens >= MIN_CACHED_TOKENS else 0
+        tokens = usage.prompt_tokens
+        stay.prefix_tokens = tokens if tokens >= MIN_CACHED_TOKENS else 0
     else:
         stay.has_caching = False
         stay.prefix_tokens = 0

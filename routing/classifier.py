@@ -15,7 +15,7 @@ from math import exp, inf, log
 from operator import itemgetter, mul
 from typing import NamedTuple
 
-from routing.features import NAMES, Features
+from routing.features import COUNTS, Features, reader
 from routing.signals.task_type import TaskType
 
 # Logits per unit of the feature.
@@ -66,9 +66,11 @@ _TELLING = frozenset(
 )
 _TELLING_WORDS = 40
 
-_weighed = itemgetter(*map(NAMES.index, WEIGHTS))
+_read = reader(tuple(WEIGHTS))
 _WEIGHTS = tuple(WEIGHTS.values())
-_telling = itemgetter(*(position for position, name in enumerate(NAMES) if name in _TELLING))
+# Word classes are asked first: they nearly always tell something, and are counted already.
+_telling_words = itemgetter(*(COUNTS[name] for name in sorted(_TELLING) if name in COUNTS))
+_telling_else = reader([name for name in sorted(_TELLING) if name not in COUNTS])
 
 
 @dataclass(slots=True, frozen=True)
@@ -125,12 +127,12 @@ class Classification(NamedTuple):
 
 
 def classify(features: Features, boundaries: Boundaries = DEFAULT_BOUNDARIES) -> Classification:
-    """The tier of a request. Pure; some 3 us."""
-    values = features.values
-    logit = _BIAS + sum(map(mul, _WEIGHTS, _weighed(values)))
+    """The tier of a request. Pure; some 6 us."""
+    view = features.view
+    logit = _BIAS + sum(map(mul, _WEIGHTS, _read(view)))
     score = _logistic(logit)
     nearest = bisect_right(boundaries.cuts, score)
-    fired = len(features.words) >= _TELLING_WORDS or any(_telling(values))
+    fired = len(view.words) >= _TELLING_WORDS or any(_telling_words(view.hits)) or any(_telling_else(view))
     confidence = _confidence(logit, boundaries.logits[nearest], boundaries.logits[nearest + 1]) if fired else 0.0
     is_sure = fired and confidence >= boundaries.min_confidence
     by_score = boundaries.tiers[nearest]

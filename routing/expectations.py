@@ -7,6 +7,8 @@ from routing.ask import USUAL_OUTPUT_TOKENS
 _KEPT = 4_096
 # An answer moves the mean by this share; the first few move it more, so that it starts from what was seen.
 _SHARE = 0.05
+_FEW = 20  # 1 / _SHARE
+_NONE = (0.0, 0)
 
 
 class OutputBook:
@@ -17,12 +19,14 @@ class OutputBook:
 
     def note(self, application: str, model: str, tokens: int) -> None:
         """A complete answer of `tokens` output tokens."""
+        means = self._means
         for key in ((application, model), (None, model)):
-            mean, seen = self._means.pop(key, (0.0, 0))
+            mean, seen = means.get(key, _NONE)
             seen += 1
-            self._means[key] = (mean + max(_SHARE, 1 / seen) * (tokens - mean), seen)
-        while len(self._means) > _KEPT:
-            self._means.popitem(last=False)
+            means[key] = (mean + (1 / seen if seen < _FEW else _SHARE) * (tokens - mean), seen)
+            means.move_to_end(key)
+        while len(means) > _KEPT:
+            means.popitem(last=False)
 
     def expected(self, application: str, model: str, limit: int | None) -> float:
         """Output tokens to reckon with, never more than `limit`."""

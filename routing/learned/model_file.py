@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from routing.learned.hashing import BUCKETS
 
-VERSION = 2
+VERSION = 3
 MAX_BYTES = 256 * 1024 * 1024
 MAX_MODELS = 256
 DEPTH = 6
@@ -39,16 +39,17 @@ class ModelFileError(Exception):
 
 @dataclass(slots=True)
 class RouterModel:
-    """What training found, for M models, F features and T trees.
+    """What training found, for M models, F features, K counts of the wording and T trees.
 
     means [M] and rows [M]: mean score and number of graded rows of each model. word_rows [U] ascending and
-    word_weights [U, M], word_bias [M]: the logistic on buckets. tree_features and tree_cuts [63, T], tree_leaves
+    word_weights [U, M], wording_weights [K, M], word_bias [M]: the logistic on buckets and counts. tree_features and tree_cuts [63, T], tree_leaves
     [64, T, M]: trees of depth 6, the nodes in breadth-first order; what they ask for is a feature or, from F on, the
     logit of a model by its words. application_means and application_rows [A, M]. seen: sorted prompt hashes.
     """
 
     models: tuple[str, ...]
     features: tuple[str, ...]
+    wording: tuple[str, ...]
     applications: tuple[str, ...]
     arrays: dict[str, NDArray[Any]]
     costs: Mapping[str, float] = field(default_factory=dict)
@@ -66,6 +67,7 @@ def _shapes(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> di
         "rows": (models,),
         "word_rows": (words,),
         "word_weights": (words, models),
+        "wording_weights": (len(header["wording"]), models),
         "word_bias": (models,),
         "tree_features": (NODES, trees),
         "tree_cuts": (NODES, trees),
@@ -108,6 +110,7 @@ def load(data: bytes) -> RouterModel:
         return RouterModel(
             models=tuple(header["models"]),
             features=tuple(header["features"]),
+            wording=tuple(header["wording"]),
             applications=tuple(header["applications"]),
             arrays=arrays,
             costs=header["costs"],

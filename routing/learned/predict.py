@@ -1,6 +1,6 @@
 """Expected quality of every model on one request, by a trained router. numpy alone; pure.
 
-A logistic on hashed words and random trees, which see the features and what the words say about every model, are
+A logistic on words and random trees, which see the features and what the words say about every model, are
 averaged, moved towards the statistics of the request's application, and mixed with what the untrained classifier would
 say: the fewer graded rows, the more of that.
 """
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from routing.classifier import classify
 from routing.features import NAMES, Features
+from routing.learned import wording
 from routing.learned.hashing import BUCKETS, buckets
 from routing.learned.model_file import DEPTH, LEAVES, ModelFileError, RouterModel
 
@@ -20,7 +21,7 @@ Floats = NDArray[np.float32]
 
 # How much the logistic counts beside the trees, by rows: trees on many rows have taken in what the words say.
 _WORDS_SHARE = 0.15
-_WORDS_SHARE_MORE = 0.35
+_WORDS_SHARE_MORE = 0.65
 _WORDS_ROWS = 1_000
 # Rows at which training and prior weigh the same; and so few rows that half of what they seem to say is chance.
 PRIOR_ROWS = 300
@@ -40,7 +41,7 @@ class Predictor:
     """A loaded router. `models` are in the order of what `predict` gives."""
 
     def __init__(self, model: RouterModel) -> None:
-        if missing := [name for name in model.features if name not in NAMES]:
+        if missing := [name for name in model.features + model.wording if name not in NAMES + wording.NAMES]:
             raise ModelFileError(f"it was trained with features this version does not have ({missing[0]}); train again")
         arrays = model.arrays
         self.models = model.models
@@ -52,6 +53,8 @@ class Predictor:
         self._slots[arrays["word_rows"]] = np.arange(1, len(arrays["word_rows"]) + 1, dtype=np.int32)
         none = np.zeros((1, len(self.models)), np.float32)
         self._word_weights = np.concatenate((none, arrays["word_weights"].astype(np.float32)))
+        self._wording_weights = np.zeros((len(wording.NAMES), len(self.models)), np.float32)
+        self._wording_weights[[wording.NAMES.index(name) for name in model.wording]] = arrays["wording_weights"]
         self._word_bias = arrays["word_bias"]
         self._words_share = np.float32(_WORDS_SHARE) + _WORDS_SHARE_MORE * _WORDS_ROWS / (_WORDS_ROWS + rows)
         self._trees = Trees(arrays)
@@ -75,7 +78,8 @@ class Predictor:
     def learned(self, values: Floats, words: list[str]) -> Floats:
         """The average of words and trees, without application and prior."""
         found, counted = buckets(words)
-        logits = self._word_bias + counted @ self._word_weights[self._slots[found]]
+        logits = self._word_bias + wording.measure(words) @ self._wording_weights
+        logits += counted @ self._word_weights[self._slots[found]]
         trees = self._trees(np.concatenate((values, logits)))
         result: Floats = trees + self._words_share * (_logistic(logits) - trees)
         return result

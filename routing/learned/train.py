@@ -1,6 +1,6 @@
 """From graded requests to a router. The only file that needs scikit-learn (extra `train`). Deterministic.
 
-Per model a logistic on hashed words and word pairs. Then trees with random cuts (extremely randomised trees: Geurts,
+Per model a logistic on hashed words and word pairs, and on what `wording` counts of them. Then trees with random cuts (extremely randomised trees: Geurts,
 Ernst, Wehenkel 2006) on the features and on what the words say about every model, which places a request among tasks;
 all models share the trees. For growing them that comes from words of other rows (inner cross validation), as it does at
 decision time. A score between 0 and 1 counts as that share of a success.
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import LogisticRegression
 
 from routing.features import NAMES
+from routing.learned import wording
 from routing.learned.feedback import Examples
 from routing.learned.hashing import BUCKETS, buckets
 from routing.learned.model_file import DEPTH, LEAVES, NODES, RouterModel
@@ -28,6 +29,10 @@ _LEAF_SHARE = 0.005
 _LEAF_ROWS = 8
 # Inverse strength of the penalty on words.
 _WORDS_C = 1.0
+# What one standard deviation of a count weighs, where all words of a row have length 1; a count that hardly varies is
+# taken to vary by so much.
+_WORDING_WEIGHT = 0.1
+_WORDING_LEAST = 0.3
 _INNER_FOLDS = 5
 _MEAN_ROWS = 4.0
 _LEAF_MEAN_ROWS = 0.5
@@ -44,7 +49,8 @@ def fit(examples: Examples, advance: Advance = lambda: None) -> RouterModel:
         raise ValueError(f"no row grades {examples.models[int(ungraded.argmax())]!r}")
     words = word_matrix(examples)
     used = np.unique(words.indices)
-    words = words[:, used]
+    counts, middle, scale = _counts(examples)
+    words = hstack((words[:, used], csr_matrix((counts - middle) * scale)), "csr")
     weights, bias = _fit_words(words, examples.scores, advance)
     # Trees compare in single precision at decision time, so they are grown on what that gives.
     values = np.array([features.values for features in examples.features], np.float32)
@@ -52,10 +58,12 @@ def fit(examples: Examples, advance: Advance = lambda: None) -> RouterModel:
     inputs = np.hstack((values, logits), dtype=np.float32)
     trees = grow(inputs, examples.scores)
     advance()
+    wording_weights = weights[len(used) :] * scale[:, None]
     words_arrays = {
         "word_rows": used.astype("<i4"),
-        "word_weights": weights.astype("<f2"),
-        "word_bias": _floats(bias),
+        "word_weights": weights[: len(used)].astype("<f2"),
+        "wording_weights": _floats(wording_weights),
+        "word_bias": _floats(bias - middle @ wording_weights),
     }
     return _assemble(examples, words_arrays | trees)
 
@@ -63,6 +71,12 @@ def fit(examples: Examples, advance: Advance = lambda: None) -> RouterModel:
 def steps(models: int) -> int:
     """How often `fit` advances for that many models."""
     return models * (_INNER_FOLDS + 1) + 1
+
+
+def _counts(examples: Examples) -> tuple[Floats, Floats, Floats]:
+    """What `wording` counts, [N, K]; its middle and the scale that makes it as small as it should be, [K]."""
+    counts = np.array([wording.measure(features.words) for features in examples.features], np.float64)
+    return counts, counts.mean(0), _WORDING_WEIGHT / np.maximum(counts.std(0), _WORDING_LEAST)
 
 
 def _unseen_logits(words: csr_matrix, examples: Examples, advance: Advance) -> Floats:
@@ -190,6 +204,7 @@ def _assemble(examples: Examples, learned: Mapping[str, NDArray[Any]]) -> Router
     return RouterModel(
         models=examples.models,
         features=NAMES,
+        wording=wording.NAMES,
         applications=names,
         arrays=arrays,
         costs=_means_by_model(examples, examples.costs),

@@ -1,10 +1,9 @@
 """Program text, and talk about programs."""
 
-from math import log1p
-
 from routing.signals.view import View, words_of
 
 NAMES = ("code_words", "code_talk", "code_symbols", "code_fences")
+COUNTS = {"code_words": "code", "code_talk": "code_talk"}
 
 LEXICON = {
     "code": words_of(
@@ -26,11 +25,5 @@ LEXICON = {
 
 
 def measure(view: View) -> tuple[float, ...]:
-    """Logarithms of counts, the share of symbols, fences up to 4."""
-    hits = view.hits
-    return (
-        log1p(hits["code"]),
-        log1p(hits["code_talk"]),
-        hits["symbol"] / (len(view.words) or 1),
-        min(view.text.count("```"), 4),
-    )
+    """The share of symbols, fences up to 4."""
+    return (view.hits["symbol"] / (len(view.words) or 1), min(view.text.count("```"), 4))

@@ -1,10 +1,9 @@
 """What the answer has to look like: obligations, bounds, formats."""
 
-from math import log1p
+from routing.signals.view import words_of
 
-from routing.signals.view import View, words_of
-
-NAMES = ("obligations", "formats")
+COUNTS = {"obligations": "obligation", "formats": "format"}
+NAMES = tuple(COUNTS)
 
 LEXICON = {
     "obligation": words_of(
@@ -18,8 +17,3 @@ LEXICON = {
         "uppercase lowercase summary title characters"
     ),
 }
-
-
-def measure(view: View) -> tuple[float, ...]:
-    """Logarithms of counts."""
-    return (log1p(view.hits["obligation"]), log1p(view.hits["format"]))

@@ -46,7 +46,7 @@ _STARTS_AT = partial(bisect_right, [start for _, start in _SCRIPTS])
 def measure(view: View) -> tuple[float, ...]:
     """Whether it is English, and the share of words with letters beyond ASCII."""
     share = 0.0 if view.is_ascii else len(_foreign(view)) / len(view.words)
-    return (float(view.language == "en"), share)
+    return (float(label(view) == "en"), share)
 
 
 def label(view: View) -> str:

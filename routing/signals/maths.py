@@ -20,6 +20,16 @@ NAMES = (
     "fraction_words",
     "comparison_words",
 )
+COUNTS = {
+    "maths_words": "maths",
+    "quantity_words": "quantity",
+    "operators": "operator",
+    "latex": "backslash",
+    "money": "money",
+    "percents": "percent",
+    "fraction_words": "fraction",
+    "comparison_words": "comparison",
+}
 
 LEXICON = {
     "maths": words_of(
@@ -55,32 +65,29 @@ LEXICON = {
 
 
 def measure(view: View) -> tuple[float, ...]:
-    """Logarithms of counts; the share of words that are numbers."""
-    hits, words, numbers = view.hits, view.words, view.numbers
-    count = distinct = longest = points = 0
-    if numbers:
-        count, distinct = len(numbers), len(set(numbers))
-        longest = min(max(map(len, numbers)), 12)
-        points = _decimals(words)
-    money = hits["money"]
+    """Logarithms of counts; the share of words that are numbers; the digits of the longest, up to 12."""
+    numbers = view.numbers
+    if not numbers:
+        return _NO_NUMBERS
+    words = view.words
+    points = _decimals(words)
     return (
-        log1p(hits["maths"]),
-        log1p(hits["quantity"]),
-        log1p(count),
-        count / (len(words) or 1),
-        log1p(distinct),
-        longest,
-        log1p(hits["operator"]),
-        log1p(hits["backslash"]),
+        log1p(len(numbers)),
+        len(numbers) / len(words),
+        log1p(len(set(numbers))),
+        min(max(map(len, numbers)), 12),
         log1p(points),
-        log1p(money),
-        log1p(hits["percent"]),
-        log1p(min(points, money)),
-        log1p(hits["fraction"]),
-        log1p(hits["comparison"]),
+        log1p(min(points, view.hits["money"])),
     )
 
 
+_NO_NUMBERS = (0.0, 0.0, 0.0, 0, 0.0, 0.0)
+
+
 def _decimals(words: list[str]) -> int:
-    points = [at for at, word in enumerate(words) if word == "."]
-    return sum(words[at - 1].isdecimal() and words[at + 1].isdecimal() for at in points if 0 < at < len(words) - 1)
+    """Numbers, a point, numbers."""
+    found, at, last = 0, 0, len(words) - 1
+    for _ in range(words.count(".")):
+        at = words.index(".", at) + 1
+        found += 1 < at <= last and words[at - 2].isdecimal() and words[at].isdecimal()
+    return found

@@ -1,10 +1,15 @@
 """Words that ask for thinking, and words that join thoughts."""
 
-from math import log1p
+from routing.signals.view import words_of
 
-from routing.signals.view import View, words_of
-
-NAMES = ("demanding_words", "reasoning_words", "connective_words", "hypothetical_words", "negations")
+COUNTS = {
+    "demanding_words": "demanding",
+    "reasoning_words": "reasoning",
+    "connective_words": "connective",
+    "hypothetical_words": "hypothetical",
+    "negations": "negation",
+}
+NAMES = tuple(COUNTS)
 
 LEXICON = {
     "demanding": words_of(
@@ -28,15 +33,3 @@ LEXICON = {
     "hypothetical": words_of("if suppose assume assuming would could might may should given let consider imagine case"),
     "negation": words_of("not no never none neither nor cannot except without false incorrect unlike nothing t"),
 }
-
-
-def measure(view: View) -> tuple[float, ...]:
-    """Logarithms of counts."""
-    hits = view.hits
-    return (
-        log1p(hits["demanding"]),
-        log1p(hits["reasoning"]),
-        log1p(hits["connective"]),
-        log1p(hits["hypothetical"]),
-        log1p(hits["negation"]),
-    )

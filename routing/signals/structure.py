@@ -7,6 +7,8 @@ from routing.signals.view import View
 
 NAMES = ("log_lines", "log_sentences", "words_per_sentence", "questions", "bullets", "choices", "quotes", "variety")
 
+COUNTS = {"log_sentences": "sentence_end", "quotes": "quote"}
+
 LEXICON = {
     "sentence_end": frozenset(".?!"),
     "question_mark": frozenset("?"),
@@ -22,15 +24,12 @@ def measure(view: View) -> tuple[float, ...]:
     hits, text = view.hits, view.text
     words = len(view.words) or 1
     lines = text.count("\n")
-    sentences = hits["sentence_end"]
     return (
         log1p(lines),
-        log1p(sentences),
-        words / (sentences + 1),
+        words / (hits["sentence_end"] + 1),
         min(hits["question_mark"], 4),
         log1p(len(_BULLET.findall(text))) if lines else 0.0,
         view.choices,
-        log1p(hits["quote"]),
         view.distinct / words,
     )
 
