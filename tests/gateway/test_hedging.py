@@ -366,8 +366,9 @@ def test_second_calls_at_once_keep_within_the_share_of_the_spend():
     async def work():
         scene = await warmed([whole(9)] * 10, [whole(0.1)] * 10, hedge=HedgeRules(0.95, 0.5))
         spent = scene.runtime.hedges._books["m"].spent
-        await asyncio.gather(*(one(scene) for _ in range(10)))
-        assert scene.transports["b"].opened >= 1
+        long = {"messages": [{"role": "user", "content": "word " * 200}]}
+        await asyncio.gather(*(one(scene, body=long) for _ in range(10)))
+        assert 1 <= scene.transports["b"].opened < 10
         _, whole_nusd, extra_nusd = (sum(column) for column in zip(*spent._slots, strict=True))
         assert 0 < extra_nusd <= MAX_SPEND_RATIO * whole_nusd
         assert spent.reserved == 0
