@@ -4,14 +4,16 @@ Only the caller's own answers are looked at, and those of the keys that the conf
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
+from typing import Any
 
 from gateway.asking import NO_HEADERS
 from gateway.attempt_run import Sink
-from gateway.caching.directives import NO_WISH, wish_of
+from gateway.caching.directives import NO_WISH, Wish, wish_of
 from gateway.caching.flight import Flight
 from gateway.caching.kept import Origin, decision_of, entry_of, reply_of, stream_from
+from gateway.caching.vectors import Batch, as_one, batch_of, entries_of, reply_from, rest_of
 from gateway.memory import Pressure
 from gateway.pipeline import Pipeline
 from gateway.runtime import Caller
@@ -96,6 +98,8 @@ class CacheFront:
         more = _beside_the_body(headers) if _TAGS in headers or _MAX_COST in headers else _NOTHING
         partition = self._rules.partition(caller.name)
         key = key_of(request.operation, name, request.body, partition, more)
+        if request.operation == "embeddings":
+            return await self._embed(request, caller, sink, started, timeout_s, headers, wish, (name, partition, more))
         loose_key: bytes | None = None
         if wish.may_use:
             entry, use = self._shelf.get(key), CacheUse.HIT
@@ -114,9 +118,60 @@ class CacheFront:
             outcome = await self._join(request, caller, sink, started, form)
             if outcome is not None:
                 return outcome
-        tags = caller.tags | tags_of(headers) if _TAGS in headers else caller.tags
-        origin = Origin(key, partition, tags, loose_key)
-        return await self._lead(request, caller, sink, started, timeout_s, headers, form, origin)
+        origin = Origin(key, partition, _tags(caller, headers), loose_key)
+        flight = Flight(self._loop, sink)
+        run = self._pipeline.run(request, caller, flight, started, timeout_s, headers, cache_key=key)
+        return await self._lead(flight, form, run, partial(self._keep, flight, origin))
+
+    async def _embed(
+        self,
+        request: Request,
+        caller: Caller,
+        sink: Sink,
+        started: float,
+        timeout_s: float | None,
+        headers: Mapping[bytes, bytes],
+        wish: Wish,
+        key_parts: tuple[str, str, Mapping[str, str]],
+    ) -> Outcome:
+        """Vectors that are kept, and a call for those that are not."""
+        name, partition, more = key_parts
+        batch = batch_of(self._shelf, name, request.body, partition, more, may_use=wish.may_use)
+        if batch is None:
+            self._metrics.note("embeddings", CacheUse.BYPASS)
+            return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
+        if batch.is_whole:
+            entry = as_one(batch)
+            if wish is NO_WISH or self._wall_clock() - entry.stored_s <= wish.max_age_s:
+                outcome = await self._give(request, caller, sink, started, entry, CacheUse.HIT)
+                assert outcome is not None
+                return outcome
+            batch.kept = [None] * len(batch.kept)
+        if not wish.may_ask:
+            raise not_kept()
+        key = key_of("embeddings", name, request.body, partition, more)
+        form = (key, False, False)
+        if timeout_s is None and wish is NO_WISH and self._rules.is_exact:
+            outcome = await self._join(request, caller, sink, started, form)
+            if outcome is not None:
+                return outcome
+        origin = Origin(key, partition, _tags(caller, headers), None)
+        made: list[Entry] = []
+
+        async def run() -> Outcome:
+            rest = rest_of(request, batch)
+            outcome = await self._pipeline.run(rest, caller, sink, started, timeout_s, headers, cache_key=key)
+            made.extend(self._vectors(outcome, batch, origin))
+            if rest is request or outcome.ending != "ok":
+                return outcome
+            if not made:  # not what was asked for: nothing of it can be put together
+                return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
+            outcome.reply = reply_from(batch, made)
+            return outcome
+
+        return await self._lead(
+            Flight(self._loop, sink), form, run(), lambda _: self._keep_vectors(batch, made) if made else None
+        )
 
     def _loose(
         self, request: Request, name: str, partition: str, more: Mapping[str, str]
@@ -172,21 +227,14 @@ class CacheFront:
 
     async def _lead(
         self,
-        request: Request,
-        caller: Caller,
-        sink: Sink,
-        started: float,
-        timeout_s: float | None,
-        headers: Mapping[bytes, bytes],
+        flight: Flight,
         form: _Form,
-        origin: Origin,
+        run: Coroutine[Any, Any, Outcome],
+        keep: Callable[[Outcome], Entry | None],
     ) -> Outcome:
         """A call of its own, which others may join and which leaves its answer behind."""
-        flight = Flight(self._loop, sink)
-        run = self._pipeline.run(request, caller, flight, started, timeout_s, headers, cache_key=form[0])
         task = flight.task = self._loop.create_task(run)
-        task.add_done_callback(partial(self._landed, flight, form, origin))
-        self._metrics.note(request.operation, CacheUse.MISS)
+        task.add_done_callback(partial(self._landed, flight, form, keep))
         self._flights.add(form, flight)
         try:
             return await asyncio.shield(task)
@@ -195,16 +243,42 @@ class CacheFront:
                 await _end(task, cancelled)
             raise
 
-    def _landed(self, flight: Flight, form: _Form, origin: Origin, task: "asyncio.Task[Outcome]") -> None:
+    def _landed(
+        self,
+        flight: Flight,
+        form: _Form,
+        keep: Callable[[Outcome], Entry | None],
+        task: "asyncio.Task[Outcome]",
+    ) -> None:
         """The call is over: keep its answer, and tell those who wait."""
         self._flights.remove(form, flight)
         outcome = None if task.cancelled() or task.exception() is not None else task.result()
-        entry = None
         if outcome is not None:
-            entry = entry_of(outcome, flight.frames, origin, self._wall_clock(), self._rules)
-            if entry is not None and self._pressure.allows_cache_fills:
+            self._metrics.note(outcome.request.operation, outcome.cache)
+        flight.close(outcome, None if outcome is None else keep(outcome))
+
+    def _keep(self, flight: Flight, origin: Origin, outcome: Outcome) -> Entry | None:
+        entry = entry_of(outcome, flight.frames, origin, self._wall_clock(), self._rules)
+        if entry is not None and self._pressure.allows_cache_fills:
+            self._shelf.put(entry)
+        return entry
+
+    def _vectors(self, outcome: Outcome, batch: Batch, origin: Origin) -> list[Entry]:
+        """What is new, to be kept; nothing where the answer has not what was asked for."""
+        if outcome.ending != "ok" or outcome.reply is None or outcome.is_stale:
+            return []
+        try:
+            return entries_of(outcome, batch, origin, self._wall_clock(), self._rules)
+        except (ValueError, TypeError, LookupError):
+            return []
+
+    def _keep_vectors(self, batch: Batch, made: list[Entry]) -> Entry:
+        """Returns the answer to the whole request, for those who wait."""
+        for entry in made:
+            if self._pressure.allows_cache_fills and len(entry.body) <= self._rules.max_entry_bytes:
                 self._shelf.put(entry)
-        flight.close(outcome, entry)
+        new = iter(made)
+        return as_one(Batch(batch.items, batch.keys, [entry or next(new) for entry in batch.kept]))
 
     async def _follow(
         self, request: Request, caller: Caller, sink: Sink, started: float, flight: Flight, *, is_same: bool
@@ -269,6 +343,10 @@ class CacheFront:
             else:
                 outcome.ending, outcome.finish_reason, saved_nusd = first.ending, first.finish_reason, first.cost_nusd
         self._record(outcome, saved_nusd)
+
+
+def _tags(caller: Caller, headers: Mapping[bytes, bytes]) -> frozenset[str]:
+    return caller.tags | tags_of(headers) if _TAGS in headers else caller.tags
 
 
 def _beside_the_body(headers: Mapping[bytes, bytes]) -> Mapping[str, str]:

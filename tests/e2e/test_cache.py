@@ -124,16 +124,45 @@ def test_many_at_once_make_one_call(cached, upstream):
     assert (uses.count("miss"), set(uses) <= {"miss", "shared", "hit"}) == (1, True)
 
 
-def test_embeddings_are_kept(cached, upstream):
-    def embed(text):
-        body = {"model": "chat-openai", "input": text}
-        return send(f"{cached.base_url}/embeddings", body, headers={"authorization": f"Bearer {KEY}"})
+def _embed(cached, given, *, headers=None, **more):
+    body = {"model": "chat-openai", "input": given} | more
+    return send(f"{cached.base_url}/embeddings", body, headers={"authorization": f"Bearer {KEY}"} | (headers or {}))
 
-    first, again = embed("kept"), embed("kept")
-    assert again.headers["x-signalbox-cache"] == "hit"
-    assert again.json["data"] == first.json["data"]
-    assert embed("other").headers["x-signalbox-cache"] == "miss"
+
+def test_embeddings_are_kept_input_by_input(cached, upstream):
+    alone = {text: _embed(cached, text) for text in ("north", "south")}
+    both = _embed(cached, ["south", "north"])
+    assert both.headers["x-signalbox-cache"] == "hit"
+    assert [row["index"] for row in both.json["data"]] == [0, 1]
+    assert [row["embedding"] for row in both.json["data"]] == [
+        alone[text].json["data"][0]["embedding"] for text in ("south", "north")
+    ]
+    tokens = sum(answer.json["usage"]["prompt_tokens"] for answer in alone.values())
+    assert both.json["usage"]["prompt_tokens"] == both.json["usage"]["total_tokens"] == tokens
     assert len(upstream.requests()) == 2
+
+    mixed = _embed(cached, ["north", "east", "south", "west"])
+    assert mixed.headers["x-signalbox-cache"] == "miss"
+    assert json.loads(upstream.last.body)["input"] == ["east", "west"]
+    direct = _embed(cached, ["north", "east", "south", "west"], headers={"cache-control": "no-store"})
+    assert [row["embedding"] for row in mixed.json["data"]] == [row["embedding"] for row in direct.json["data"]]
+    assert [row["index"] for row in mixed.json["data"]] == [0, 1, 2, 3]
+    usage = mixed.json["usage"]
+    assert usage["prompt_tokens_details"]["cached_tokens"] == tokens < usage["prompt_tokens"]
+    assert "is_cached" not in usage
+    again = _embed(cached, ["west", "east", "north"])
+    assert again.headers["x-signalbox-cache"] == "hit"
+    assert again.json["usage"]["is_cached"]
+
+
+def test_vectors_of_another_form_are_others(cached, upstream):
+    for number, more in enumerate(({}, {"encoding_format": "base64"}, {"dimensions": 4}, {"user": "u"}), 1):
+        answer = _embed(cached, "form", **more)
+        assert answer.headers["x-signalbox-cache"] == ("miss" if number < 4 else "hit")
+    for given in ([1, 2, 3], [[1, 2, 3], [4]], ["form", "form"]):
+        _embed(cached, given)
+    assert _embed(cached, [[4], [1, 2, 3]]).headers["x-signalbox-cache"] == "hit"
+    assert [row["index"] for row in _embed(cached, ["form", "form"]).json["data"]] == [0, 1]
 
 
 def test_operators_see_what_is_kept_and_have_it_forgotten(cached, upstream):
