@@ -15,7 +15,7 @@ from math import exp, inf, log
 from operator import itemgetter, mul
 from typing import NamedTuple
 
-from routing.features import COUNTS, Features, reader
+from routing.features import COUNTS, Features, places, reader
 from routing.signals.task_type import TaskType
 
 # Logits per unit of the feature.
@@ -69,8 +69,8 @@ _TELLING_WORDS = 40
 _read = reader(tuple(WEIGHTS))
 _WEIGHTS = tuple(WEIGHTS.values())
 # Word classes are asked first: they nearly always tell something, and are counted already.
-_telling_words = itemgetter(*(COUNTS[name] for name in sorted(_TELLING) if name in COUNTS))
-_telling_else = reader([name for name in sorted(_TELLING) if name not in COUNTS])
+_telling_words = itemgetter(*places(sorted(_TELLING & COUNTS.keys())))
+_telling_else = reader(sorted(_TELLING - COUNTS.keys()))
 
 
 @dataclass(slots=True, frozen=True)
@@ -132,7 +132,7 @@ def classify(features: Features, boundaries: Boundaries = DEFAULT_BOUNDARIES) ->
     logit = _BIAS + sum(map(mul, _WEIGHTS, _read(view)))
     score = _logistic(logit)
     nearest = bisect_right(boundaries.cuts, score)
-    fired = len(view.words) >= _TELLING_WORDS or any(_telling_words(view.hits)) or any(_telling_else(view))
+    fired = len(view.words) >= _TELLING_WORDS or any(_telling_words(view.counts)) or any(_telling_else(view))
     confidence = _confidence(logit, boundaries.logits[nearest], boundaries.logits[nearest + 1]) if fired else 0.0
     is_sure = fired and confidence >= boundaries.min_confidence
     by_score = boundaries.tiers[nearest]

@@ -6,7 +6,7 @@ the order of `NAMES`.
 """
 
 import pkgutil
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain
@@ -84,18 +84,23 @@ def reader(names: Sequence[str]) -> Callable[[View], tuple[float, ...]]:
     counted = [name for name in names if name in COUNTS]
     modules = [module for module in _MODULES if not set(_measured(module)).isdisjoint(names)]
     found = [*counted, *chain.from_iterable(map(_measured, modules))]
-    classes = _picker([COUNTS[name] for name in counted])
+    classes = _picker(places(counted))
     measures = [module.measure for module in modules]
     in_order = _picker([found.index(name) for name in names])
 
     def read(view: View) -> tuple[float, ...]:
         measured = chain.from_iterable([measure(view) for measure in measures])
-        return in_order((*map(log1p, classes(view.hits)), *measured))
+        return in_order((*map(log1p, classes(view.counts)), *measured))
 
     return read
 
 
-def _picker(keys: Sequence[Hashable]) -> Callable[[Any], tuple[Any, ...]]:
+def places(names: Iterable[str]) -> list[int]:
+    """Where a view has the counts that these features of `COUNTS` are made of."""
+    return [_INDEX.names.index(COUNTS[name]) for name in names]
+
+
+def _picker(keys: Sequence[int]) -> Callable[[Any], tuple[Any, ...]]:
     """`itemgetter` gives no tuple for less than two."""
     return itemgetter(*keys) if len(keys) > 1 else lambda values: tuple([values[key] for key in keys])
 

@@ -22,7 +22,9 @@ def opening(body: Mapping[str, Any]) -> str:
     user = body.get("input", body.get("prompt")) if messages is None else messages
     if isinstance(user, list):
         system, user = _first_two(user, system)
-    return f"{_read(system)[:_SYSTEM_CHARS]}\0{_clip(_read(user))}"
+    system = system if isinstance(system, str) else _read(system)
+    user = user if isinstance(user, str) else _read(user)
+    return f"{system[:_SYSTEM_CHARS]}\0{user if len(user) <= _CLIP_HEAD + _CLIP_TAIL else _clip(user)}"
 
 
 def _first_two(messages: list[Any], system: object) -> tuple[object, object]:
@@ -38,9 +40,9 @@ def _first_two(messages: list[Any], system: object) -> tuple[object, object]:
 
 
 def _read(content: object) -> str:
-    """The text of a message. Of pictures and files it takes the length and the end, which differ where they do."""
-    if isinstance(content, str):
-        return content
+    """The text of a message that is no string. Of pictures and files it takes the length and the end, which differ
+    where they do.
+    """
     if not isinstance(content, list):
         return ""
     pieces = []

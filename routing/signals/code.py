@@ -26,4 +26,4 @@ LEXICON = {
 
 def measure(view: View) -> tuple[float, ...]:
     """The share of symbols, fences up to 4."""
-    return (view.hits["symbol"] / (len(view.words) or 1), min(view.text.count("```"), 4))
+    return (view.hits.get("symbol", 0) / (len(view.words) or 1), min(view.text.count("```"), 4))

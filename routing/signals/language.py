@@ -56,10 +56,11 @@ def label(view: View) -> str:
         if script is not None:
             return script
     hits = view.hits
-    best, most = "en", hits["lang_en"]
+    best, most = "en", hits.get("lang_en", 0)
     for name in LEXICON:
-        if hits[name] > most:
-            best, most = name[-2:], hits[name]
+        count = hits.get(name, 0)
+        if count > most:
+            best, most = name[-2:], count
     return best
 
 

@@ -77,7 +77,7 @@ def measure(view: View) -> tuple[float, ...]:
         log1p(len(set(numbers))),
         min(max(map(len, numbers)), 12),
         log1p(points),
-        log1p(min(points, view.hits["money"])),
+        log1p(min(points, view.hits.get("money", 0))),
     )
 
 

@@ -26,8 +26,8 @@ def measure(view: View) -> tuple[float, ...]:
     lines = text.count("\n")
     return (
         log1p(lines),
-        words / (hits["sentence_end"] + 1),
-        min(hits["question_mark"], 4),
+        words / (hits.get("sentence_end", 0) + 1),
+        min(hits.get("question_mark", 0), 4),
         log1p(len(_BULLET.findall(text))) if lines else 0.0,
         view.choices,
         view.distinct / words,

@@ -55,18 +55,20 @@ def label(view: View) -> TaskType:
     """The kind with the most evidence; `factual` where there is none, as most short prompts are questions."""
     if view.tool_stage in (ToolStage.CALLED, ToolStage.RESULT):
         return TaskType.AGENTIC
-    hits = view.hits
+    count = view.hits.get
     words = len(view.words)
-    if words <= _SMALL_TALK_WORDS and hits["greeting"] and hits["small_talk"] * 3 >= words:
+    if words <= _SMALL_TALK_WORDS and count("greeting", 0) and count("small_talk", 0) * 3 >= words:
         return TaskType.SMALL_TALK
-    symbols = hits["symbol"] / (words or 1)
-    numbers = len(view.numbers)
+    code = 2.0 * count("code", 0) + 1.2 * count("code_talk", 0)
+    if count("symbol", 0) / (words or 1) > _MANY_SYMBOLS:
+        code += 4.0
+    maths = 1.2 * count("maths", 0) + 0.4 * count("quantity", 0) + 0.4 * len(view.numbers) + 0.5 * count("formula", 0)
     evidence = (
-        (2.0 * hits["code"] + 1.2 * hits["code_talk"] + (4.0 if symbols > _MANY_SYMBOLS else 0.0), TaskType.CODE),
-        (1.2 * hits["maths"] + 0.4 * hits["quantity"] + 0.4 * numbers + 0.5 * hits["formula"], TaskType.MATHS),
-        (2.0 * hits["extraction"], TaskType.EXTRACTION),
-        (2.0 * hits["writing"], TaskType.WRITING),
-        (1.5 * hits["reasoning"], TaskType.ANALYSIS),
-        (1.0 + 0.5 * hits["factual"] + 0.5 * view.choices, TaskType.FACTUAL),
+        (code, TaskType.CODE),
+        (maths, TaskType.MATHS),
+        (2.0 * count("extraction", 0), TaskType.EXTRACTION),
+        (2.0 * count("writing", 0), TaskType.WRITING),
+        (1.5 * count("reasoning", 0), TaskType.ANALYSIS),
+        (1.0 + 0.5 * count("factual", 0) + 0.5 * view.choices, TaskType.FACTUAL),
     )
     return max(evidence)[1]

@@ -23,14 +23,16 @@ Lexicon = Mapping[str, frozenset[str]]
 @dataclass(slots=True)
 class View:
     """One request as signals see it. `words` are lower-case, and single characters of what is neither letter nor digit;
-    `hits` has how many of them belong to each word class, `distinct` is how many differ, `numbers` are those of digits
-    alone. `choices`, the tokens and the two labels are filled in before anything is measured.
+    `counts` says how many of them belong to each word class, in the order of the index, and `hits` by name where there
+    are any. `distinct` is how many differ, `numbers` are those of digits alone. `choices`, the tokens and the two
+    labels are filled in before anything is measured.
     """
 
     body: Mapping[str, Any]
     turn: Turn
     text: str
     words: list[str]
+    counts: Sequence[int]
     hits: Mapping[str, int]
     distinct: int
     numbers: list[str]
@@ -49,7 +51,7 @@ class Index:
     """
 
     def __init__(self, lexicons: Lexicon) -> None:
-        self._names = tuple(lexicons)
+        self.names = tuple(lexicons)
         numbers: dict[str, int] = {}
         for place, words in enumerate(lexicons.values()):
             for word in words:
@@ -57,16 +59,11 @@ class Index:
         alike: dict[int, int] = {}  # words of the same classes share one number, which then is in the processor's cache
         self._number = {word: alike.setdefault(number, number) for word, number in numbers.items()}.get
 
-    def hits(self, words: Sequence[str]) -> dict[str, int]:
-        """How many of `words` belong to each class."""
-        names = self._names
-        counts: Sequence[int] = self._counts(words[:_SUMMED])
-        for start in range(_SUMMED, len(words), _SUMMED):
-            counts = list(map(add, counts, self._counts(words[start : start + _SUMMED])))
-        return dict(zip(names, counts, strict=True))
-
-    def _counts(self, words: Sequence[str]) -> bytes:
-        return sum(filter(None, map(self._number, words))).to_bytes(len(self._names), "little")
+    def count(self, words: Sequence[str]) -> Sequence[int]:
+        """How many of `words` belong to each class, in the order of `names`."""
+        if len(words) > _SUMMED:
+            return list(map(add, self.count(words[:_SUMMED]), self.count(words[_SUMMED:])))
+        return sum(filter(None, map(self._number, words))).to_bytes(len(self.names), "little")
 
 
 def look(body: Mapping[str, Any], turn: Turn, index: Index) -> View:
@@ -77,7 +74,10 @@ def look(body: Mapping[str, Any], turn: Turn, index: Index) -> View:
     if len(words) > MAX_WORDS:
         words[_HEAD_WORDS : _HEAD_WORDS - MAX_WORDS] = ()
     numbers = list(filter(str.isdecimal, words))
-    return View(body, turn, text, words, index.hits(words), len(set(words)), numbers, is_ascii)
+    counts, names = index.count(words), index.names
+    # Few classes have a word in most texts: a place in a dictionary for every one of them costs more than this look.
+    hits = {names[place]: count for place, count in enumerate(counts) if count}
+    return View(body, turn, text, words, counts, hits, len(set(words)), numbers, is_ascii)
 
 
 def words_of(text: str) -> frozenset[str]:
