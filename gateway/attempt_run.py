@@ -294,7 +294,7 @@ class AttemptRun:
             if out:
                 waiting = self._sink.write(out)
                 if waiting is not None:
-                    await self._wait_for_reader(waiting)
+                    await self._wait_for_reader(waiting, is_end=out.endswith(_DONE))
                 if out.endswith(_DONE):
                     return data is None
             if data is None:
@@ -308,10 +308,13 @@ class AttemptRun:
     async def _write(self, data: bytes) -> None:
         waiting = self._sink.write(data)
         if waiting is not None:
-            await self._wait_for_reader(waiting)
+            await self._wait_for_reader(waiting, is_end=data.endswith(_DONE))
 
-    async def _wait_for_reader(self, waiting: Awaitable[None]) -> None:
-        """While the caller takes its time the provider is not late: it is held back by not reading from it."""
+    async def _wait_for_reader(self, waiting: Awaitable[None], *, is_end: bool) -> None:
+        """While the caller takes its time the provider is not late: it is held back by not reading from it. Once all is
+        written no limit makes the answer a broken one.
+        """
+        self._record.is_complete = is_end
         self._watchdog.pause()
         await waiting
         self._watchdog.touch()

@@ -321,6 +321,20 @@ def test_a_slow_reader_is_waited_for_and_the_provider_not_blamed():
     run_virtual(work())
 
 
+@pytest.mark.parametrize("pieces", [[b"text:one\n", b"usage:7,1\ndone\n"], [b"text:one\nusage:7,1\ndone\n"]])
+def test_an_answer_that_is_all_written_is_whole_however_slowly_it_is_read(pieces):
+    """No limit that passes while its end is on the way turns it into a broken one."""
+
+    async def work():
+        scene = Stage({"a": ScriptedTransport(Answer([*pieces, None]))})
+        scene.sink._stalls_at = len(pieces)
+        outcome = await scene.run(stream=True)
+        assert (outcome.ending, outcome.duration_s) == ("ok", 60)
+        assert scene.sink.data.endswith(DONE)
+
+    run_virtual(work())
+
+
 @pytest.mark.parametrize("stalls_at", [1, 2, 3])
 def test_a_reader_who_never_reads_does_not_outlive_the_total(stalls_at):
     async def work():
