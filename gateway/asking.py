@@ -1,11 +1,12 @@
 """Between a request and routing: what routing is told, what its refusals say to the caller, and what it learns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
-from gateway.availability import Guard
+from gateway.availability import Guard, size_of
 from gateway.runtime import Caller, Runtime
 from gateway.wire import refusals
 from gateway.wire.preferences import take_preferences
@@ -81,7 +82,7 @@ def _refused(runtime: Runtime, ask: Ask, error: NoCandidateError) -> refusals.Re
     left_out = [rejected.deployment for rejected in error.rejections if rejected.reason in _PASSING]
     waiting = [one for one in left_out if not guard.needs_person(one)]
     is_for_a_person = bool(left_out) and not waiting
-    wait_s = guard.earliest_s(waiting)
+    wait_s = guard.earliest_s(waiting, partial(size_of, ask))
     refused = refusals.no_candidate(ask.name, error, wait_s, is_for_a_person=is_for_a_person)
     if error.main not in _PASSING:
         return refused
@@ -92,11 +93,12 @@ def _refused(runtime: Runtime, ask: Ask, error: NoCandidateError) -> refusals.Re
     )
 
 
-def retry_after_s(guard: Guard, outcome: Outcome, now: float) -> float | None:
+def retry_after_s(guard: Guard, outcome: Outcome, now: float, size: Callable[[], int] | None) -> float | None:
     """Seconds until the first of all candidates of a failed request may be called: of those that were asked, of those
     that had no turn, and of those that routing left out because they failed, or asked for a pause, before.
 
-    None where only a person can help, or nobody can take the request. `now` is a reading of the clock of the attempts.
+    None where only a person can help, or nobody can take the request. `now` is a reading of the clock of the attempts,
+    `size` gives the tokens of the request.
     """
     decision = outcome.decision
     latest = {attempt.deployment.id: attempt for attempt in outcome.attempts}
@@ -109,7 +111,7 @@ def retry_after_s(guard: Guard, outcome: Outcome, now: float) -> float | None:
         attempt = latest.get(deployment.id)
         if guard.needs_person(deployment) or (attempt is not None and attempt.cause is Cause.UNSUPPORTED):
             continue
-        wait_s = guard.earliest_s((deployment,)) or 0.0
+        wait_s = guard.earliest_s((deployment,), size) or 0.0
         if attempt is not None:
             wait_s = max(wait_s, _hint_s(attempt, now))
         if attempt is None or wait_s > 0:

@@ -61,7 +61,8 @@ class Limits:
 
     `retry` says what an extra call needs. With `require_parameters` a candidate that cannot carry every parameter of
     the request is passed over. `is_shortened`: the caller has less time than is usual. `detour` finds the models that
-    the route has for one kind of error. `tab` is what is held of budgets and limits, None where none holds.
+    the route has for one kind of error. `tab` is what is held of budgets and limits, None where none holds. `size`
+    gives the tokens of the request.
     """
 
     total_at: float
@@ -72,6 +73,7 @@ class Limits:
     is_shortened: bool = False
     detour: Detour | None = None
     tab: Tab | None = None
+    size: Callable[[], int] | None = None
 
 
 class AttemptRun:

@@ -43,7 +43,7 @@ class AttemptEngine:
         is_fresh = False
         try:
             while True:
-                ticket = guard.admit(deployment)
+                ticket = guard.admit(deployment, limits.size)
                 if ticket:
                     run = AttemptRun(
                         self._runtime,
@@ -109,7 +109,7 @@ class AttemptEngine:
             extra_nusd = max(least_cost_nusd(request, candidate) for candidate in decision.candidates)
             if budget.tokens < 1 or not hedges.has_room(name, extra_nusd):
                 return None
-            beside = walk.beside(deployment, guard.admit)
+            beside = walk.beside(deployment, lambda candidate: guard.admit(candidate, limits.size))
             if beside is None:
                 return None
             other, ticket = beside
@@ -147,7 +147,7 @@ class AttemptEngine:
             limits.retry,
             outcome,
             self._runtime.router.world.rng,
-            ready_in=self._ready_in,
+            ready_in=lambda deployment: self._runtime.guard.earliest_s((deployment,), limits.size) or 0.0,
             repute=self._runtime.guard.repute,
             is_tried=self._runtime.guard.may_turn_out_good,
             detour=limits.detour,
@@ -170,9 +170,6 @@ class AttemptEngine:
                     await self._wait(step.wait_s, outcome, walk)
                     step = walk.look(self._loop.time(), limits.total_at)
         return step
-
-    def _ready_in(self, deployment: Deployment) -> float:
-        return self._runtime.guard.earliest_s((deployment,)) or 0.0
 
     def _told(self, decision: Decision, walk: Walk, last: ProviderError | None) -> ProviderError:
         """What the caller is told in the end. `last` is what the last call failed with, None where it was not made."""

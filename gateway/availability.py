@@ -20,6 +20,7 @@ _WORSE = {state: place for place, state in enumerate(BreakerState)}
 _RETRY_AFTER = frozenset({"retry-after", "retry-after-ms"})
 # Callers can make up direct names for ever.
 _KEPT = 4_096
+_MOST_HINTED = 1_000
 # More than the changes of state of any breaker: a call under way may outlive the breaker that let it through.
 _TICKETS_APART = 1 << 32
 
@@ -34,6 +35,11 @@ class Trouble:
     state: BreakerState
     open_s: float
     throttled_s: float
+
+
+def size_of(ask: Ask) -> int:
+    """The tokens that a provider counts for a request: its input, and the output that it asks for."""
+    return ask.input_tokens() + (ask.max_output_tokens() or 0)
 
 
 class Guard:
@@ -60,6 +66,7 @@ class Guard:
         self._breakers: dict[str, Breaker] = {}
         self._away: dict[str, Breaker] = {}  # those not closed
         self._throttles: dict[str, Throttle] = {}
+        self._hinted: dict[str, float] = {}  # until when, of those that were not called yet
         self._first_ticket = 0
         self._watchers = 0
         self._look_at = inf  # the first moment at which something here may be over
@@ -96,7 +103,7 @@ class Guard:
 
     def forget(self, providers: Collection[str]) -> None:
         """Start over with these providers, because their address or credentials changed, or they are gone."""
-        for known in (self._breakers, self._away, self._throttles):
+        for known in (self._breakers, self._away, self._throttles, self._hinted):
             for key in [key for key in known if key.partition("/")[0] in providers]:
                 del known[key]
         self._update()
@@ -112,15 +119,15 @@ class Guard:
         if breaker is not None and breaker.wait_s(now):
             return Reason.BREAKER_OPEN
         throttle = self._throttles.get(deployment.id)
-        if throttle is not None and throttle.wait_s(now, ask.input_tokens() + (ask.max_output_tokens() or 0)):
+        if throttle is not None and throttle.wait_s(now, size_of(ask)):
             return Reason.BREAKER_OPEN if throttle.is_overload else Reason.THROTTLED
         return None
 
     # -- for the engine
 
-    def admit(self, deployment: Deployment) -> int:
+    def admit(self, deployment: Deployment, size: Callable[[], int] | None = None) -> int:
         """A ticket for one call of the deployment, or 0 where it cannot be called now. While its breaker is half open
-        the ticket is the permit to probe.
+        the ticket is the permit to probe. `size` gives the tokens of the request, where they are known.
 
         Every ticket comes back by exactly one `record` or `release`.
         """
@@ -132,7 +139,7 @@ class Guard:
             return breaker.ticket
         now = self._clock()
         throttle = self._throttles.get(deployment.id)
-        if throttle is not None and throttle.wait_s(now):
+        if throttle is not None and throttle.wait_s(now, 0 if size is None else size()):
             return 0
         return breaker.admit(now)
 
@@ -196,16 +203,20 @@ class Guard:
         """Give a ticket back without a verdict: nothing was learned of the deployment."""
         self.record(deployment, BreakerVerdict.NEUTRAL, ticket=ticket, duration_s=0.0)
 
-    def earliest_s(self, deployments: Iterable[Deployment]) -> float | None:
-        """Seconds until the first of these may be called, as far as is known; None without any."""
+    def earliest_s(self, deployments: Iterable[Deployment], size: Callable[[], int] | None = None) -> float | None:
+        """Seconds until the first of these may be called by a request of this `size`, as far as is known; None without
+        any.
+        """
         now = self._clock()
-        waits = [self._wait_s(deployment.id, now) for deployment in deployments]
+        waits = [self._wait_s(deployment.id, now, size) for deployment in deployments]
         return min(waits, default=None)
 
     def repute(self, deployment: Deployment) -> Repute:
         """How its calls ended lately."""
         breaker = self._breakers.get(deployment.id)
-        return breaker.repute(self._clock()) if breaker is not None else Repute.UNKNOWN
+        if breaker is not None:
+            return breaker.repute(self._clock())
+        return Repute.BAD if self._clock() < self._hinted.get(deployment.id, -inf) else Repute.UNKNOWN
 
     def may_turn_out_good(self, deployment: Deployment) -> bool:
         """Whether it is worth a wait for how the calls of the deployment end that are under way."""
@@ -230,9 +241,15 @@ class Guard:
 
     def hint(self, id: str, for_s: float) -> None:
         """Another process saw the deployment's breaker open for so long: here, one failure is proof enough."""
+        now = self._clock()
         breaker = self._breakers.get(id)
         if breaker is not None:
-            breaker.hint(self._clock(), for_s)
+            breaker.hint(now, for_s)
+            return
+        until = max(now + for_s, self._hinted.pop(id, -inf))
+        if len(self._hinted) >= _MOST_HINTED:
+            del self._hinted[next(iter(self._hinted))]
+        self._hinted[id] = until
 
     # -- for reports
 
@@ -288,11 +305,12 @@ class Guard:
             for tell in self.on_trip:
                 tell(deployment.id, breaker.wait_s(now))
 
-    def _wait_s(self, id: str, now: float) -> float:
+    def _wait_s(self, id: str, now: float, size: Callable[[], int] | None) -> float:
         breaker, throttle = self._away.get(id), self._throttles.get(id)
-        return max(
-            breaker.wait_s(now) if breaker is not None else 0.0, throttle.wait_s(now) if throttle is not None else 0.0
-        )
+        breaker_s = breaker.wait_s(now) if breaker is not None else 0.0
+        if throttle is None:
+            return breaker_s
+        return max(breaker_s, throttle.wait_s(now, 0 if size is None else size()))
 
     def _throttle(self, deployment: Deployment) -> Throttle:
         throttle = self._throttles.get(deployment.id)
@@ -309,6 +327,9 @@ class Guard:
                     break
         self._first_ticket += _TICKETS_APART
         breaker = breakers[deployment.id] = Breaker(deployment.label, self._settings, self._chance, self._first_ticket)
+        now, hinted_until = self._clock(), self._hinted.pop(deployment.id, -inf)
+        if now < hinted_until:
+            breaker.hint(now, hinted_until - now)
         return breaker
 
     def _update(self) -> None:

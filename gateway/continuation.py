@@ -72,7 +72,7 @@ class Continuer:
             outcome.is_budget_empty = budget.tokens < 1
             return False
         for deployment in _able(decision, outcome, broken, error):
-            ticket = self._runtime.guard.admit(deployment)
+            ticket = self._runtime.guard.admit(deployment, limits.size)
             if ticket:
                 budget.take()
                 return await self._ask(deployment, ticket, outcome, kept, sink, limits, broken, sent, left)
@@ -111,7 +111,7 @@ class Continuer:
                 if error.kind is ErrorKind.STALE and not is_fresh:
                     # A reused connection that died before any byte says nothing: once more, as for any other call.
                     outcome.stale_retries += 1
-                    ticket, is_fresh = guard.admit(deployment), True
+                    ticket, is_fresh = guard.admit(deployment, limits.size), True
                 if not ticket:
                     outcome.continuation = "failed"
                     return False

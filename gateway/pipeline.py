@@ -11,6 +11,7 @@ from functools import partial
 from gateway.asking import NO_HEADERS, NobodyNowError, ask_of, decide, detour, remember, retry_after_s
 from gateway.attempt_run import InterruptedStreamError, Limits, Sink
 from gateway.attempts import AttemptEngine
+from gateway.availability import size_of
 from gateway.continuation import Continuer
 from gateway.counted import plus
 from gateway.explain import header_value
@@ -91,6 +92,7 @@ class Pipeline:
         outcome = Outcome(request, caller.name, started, decision, head_lines=lines)
         outcome.cache, outcome.cache_key = CacheUse.BYPASS if cache_key is None else CacheUse.MISS, cache_key
         limits.tab = tab
+        limits.size = partial(size_of, ask)
         limits.require_parameters = ask.preferences.require_parameters
         if runtime.detours and decision.route is not None:
             limits.detour = partial(detour, runtime, ask, decision)
@@ -102,7 +104,7 @@ class Pipeline:
             else:
                 await self._engine.run(decision, outcome, sink, limits)
         except ProviderError as error:
-            self._fail(outcome, error)
+            self._fail(outcome, error, limits)
         except InterruptedStreamError as interrupted:
             outcome.ending = "interrupted"
             await _last_words(sink, answers.error_frame(interrupted.error))
@@ -128,13 +130,13 @@ class Pipeline:
             outcome.cache = CacheUse.STALE
         return outcome.is_stale
 
-    def _fail(self, outcome: Outcome, error: ProviderError) -> None:
+    def _fail(self, outcome: Outcome, error: ProviderError, limits: Limits) -> None:
         """Nobody answered: an answer of before where one is kept and the provider is at fault, else the error."""
         is_callers = VERDICTS[error.kind].is_callers
         if not is_callers and self._has_kept(outcome):
             return
         outcome.ending = "caller_error" if is_callers else "upstream_error"
-        wait_s = None if is_callers else retry_after_s(self.runtime.guard, outcome, self._clock())
+        wait_s = None if is_callers else retry_after_s(self.runtime.guard, outcome, self._clock(), limits.size)
         outcome.refusal = answers.failure(outcome, error, wait_s)
 
     def _limits(self, decision: Decision, started: float, timeout_s: float | None) -> Limits:

@@ -7,14 +7,12 @@ from email.utils import parsedate_to_datetime
 from math import inf
 from typing import NamedTuple
 
-from providers.retry_hints import retry_after_s
+from providers.retry_hints import is_scarce, retry_after_s
 
 # A 429 without a hint.
 _UNTOLD_S = 1.0
 # Nobody is left alone for longer on a single word: allowances are raised, and then a call finds it out.
 _LONGEST_S = 3600.0
-# Token allowances are followed when they have at most so many digits: no request takes 100,000 tokens at once.
-_TIGHT_DIGITS = 5
 
 # Names of (remaining, limit, reset). OpenAI, Groq, xAI and others: https://platform.openai.com/docs/guides/rate-limits
 # Anthropic: https://docs.claude.com/en/api/rate-limits#response-headers, of whose token rows this one is the tightest.
@@ -52,7 +50,7 @@ def allowance(headers: Mapping[str, str]) -> Allowance | None:
             pause_s = max(pause_s, _reset_s(headers, names))
     for names in _TOKENS:
         left = headers.get(names[0])
-        if left is not None and len(left) <= _TIGHT_DIGITS and left.isdecimal() and int(left) < tokens:
+        if left is not None and left.isdecimal() and int(left) < tokens and is_scarce(left, headers.get(names[1])):
             reset_s = _reset_s(headers, names)
             if reset_s:
                 tokens, tokens_s = int(left), reset_s

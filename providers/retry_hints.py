@@ -13,6 +13,23 @@ _EPOCH_S = 1e9  # numbers beyond this are moments, not durations
 _LONGEST_S = 7 * 86400.0
 # Searching a text of digits for units takes the square of its length: ninety seconds for 64 KiB.
 _MAX_DURATION_CHARS = 64
+# Digits of a number of tokens that any request might come up to, and of one that a very long one might.
+_FEW_DIGITS, _MANY_DIGITS = 5, 7
+
+
+def is_scarce(left: str | bytes, limit: str | bytes | None) -> bool:
+    """Whether a request may need more than the tokens that are left. Allowances are refilled all the time, and seldom
+    full to the last token: what is still there but for an eighth says nothing. Both are header values.
+    """
+    if len(left) <= _FEW_DIGITS:
+        return True
+    if len(left) > _MANY_DIGITS or not _is_number(left):
+        return False
+    return limit is None or not _is_number(limit) or 8 * int(left) < 7 * int(limit)
+
+
+def _is_number(text: str | bytes) -> bool:
+    return len(text) <= _MAX_DURATION_CHARS and text.isascii() and text.isdigit()
 
 
 def retry_after_s(headers: Mapping[str, str], message: str = "") -> float | None:

@@ -19,6 +19,7 @@ from providers.base import Call, Cause, ErrorKind, ProviderError
 from providers.http1 import BadAnswerError, Connection, CutError
 from providers.inflate import Inflater
 from providers.pool import Origin, Pool
+from providers.retry_hints import is_scarce
 
 _PORTS = {"http": 80, "https": 443}
 # HEAD and CONNECT have answers of another shape.
@@ -33,8 +34,8 @@ _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 # Written here and nowhere else: a second one would let two readers see two requests.
 _OWN_FIELDS = frozenset({"content-length", "host", "transfer-encoding", "upgrade"})
-# Digits of a number of tokens that a request might come up to.
-_TIGHT_DIGITS = 5
+# Digits of a number of tokens that a request might come up to, however long it is.
+_MOST_DIGITS = 7
 
 
 class Exchange(Protocol):
@@ -153,8 +154,9 @@ class HttpExchange:
         self._fields = connection.headers
         for name, value in self._fields.items():
             # As in X-RateLimit-Remaining-Requests. To read all fields of every answer would cost more.
-            if b"emaining" in name and (value == b"0" or (b"okens" in name and len(value) <= _TIGHT_DIGITS)):
-                self.is_tight = True
+            if b"emaining" in name and (value == b"0" or (b"okens" in name and len(value) <= _MOST_DIGITS)):
+                limit = self._fields.get(name.replace(b"Remaining", b"Limit").replace(b"remaining", b"limit"))
+                self.is_tight = self.is_tight or is_scarce(value, limit)
         return self
 
     async def __aexit__(self, *_: object) -> None:

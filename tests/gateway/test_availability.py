@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.availability import Guard
 from gateway.telemetry.metrics import Metrics
-from policies.breaker import Breaker, BreakerSettings, BreakerState, BreakerVerdict
+from policies.breaker import Breaker, BreakerSettings, BreakerState, BreakerVerdict, Repute
 from routing.constraints import NoCandidateError
 from routing.decision import Deployment, Reason, Rejection
 from tests.gateway.scripted import deployment
@@ -210,6 +210,33 @@ def test_a_hint_from_another_process_makes_one_failure_enough(guard: Bench) -> N
     assert guard.is_calm
     guard.call(FAIL)
     assert guard.against() is Reason.BREAKER_OPEN
+
+
+def test_a_hint_waits_for_the_first_call(guard: Bench) -> None:
+    """Of a deployment that another process saw fail, and that was not called here yet."""
+    guard.hint(ONE.id, 20)
+    guard.hint(OTHER.id, 20)
+    assert guard.repute(ONE) is Repute.BAD
+    assert guard.against() is None, "a hint alone is no evidence"
+    guard.call(FAIL)
+    assert guard.against() is Reason.BREAKER_OPEN
+    guard.clock.now += 21
+    guard.call(FAIL, OTHER)
+    assert guard.against(OTHER) is None
+    for number in range(1_100):
+        guard.hint(f"one/{number}", 20)
+    assert len(guard._hinted) == 1_000
+    guard.forget({"one"})
+    assert guard._hinted == {}
+
+
+def test_a_call_that_needs_more_tokens_than_are_left_is_not_admitted(guard: Bench) -> None:
+    """Also not as a fallback, which routing does not look at again."""
+    guard.call(OK, headers=TIGHT)
+    assert not guard.admit(ONE, lambda: 101)
+    assert guard.earliest_s([ONE], lambda: 101) == 30
+    assert guard.admit(ONE, lambda: 100)
+    assert guard.earliest_s([ONE], lambda: 100) == 0
 
 
 def test_new_settings_hold_for_all(guard: Bench) -> None:

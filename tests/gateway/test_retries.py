@@ -232,7 +232,7 @@ def test_a_candidate_that_failed_meanwhile_is_passed_over():
     async def work():
         scene = Stage({"a": ScriptedTransport(), "b": ScriptedTransport(GOOD)})
         first, second = scene.runtime.router.find("m").deployments()
-        scene.guard.admit = lambda deployment: 0 if deployment is first else Guard.admit(scene.guard, deployment)
+        scene.guard.admit = lambda deployment, _: 0 if deployment is first else Guard.admit(scene.guard, deployment)
         outcome = await scene.run()
         assert outcome.answered_by.deployment is second
         assert [attempt.deployment for attempt in outcome.attempts] == [second]
@@ -243,8 +243,8 @@ def test_a_candidate_that_failed_meanwhile_is_passed_over():
 def test_when_all_failed_meanwhile_the_caller_is_told_when_to_come_back():
     async def work():
         scene = Stage({"a": ScriptedTransport(), "b": ScriptedTransport()})
-        scene.guard.admit = lambda _: 0
-        scene.guard.earliest_s = lambda _: 6.2
+        scene.guard.admit = lambda *_: 0
+        scene.guard.earliest_s = lambda *_: 6.2
         outcome = await scene.run()
         assert outcome.refusal.status == 503
         assert outcome.refusal.headers == [(b"retry-after", b"7")]

@@ -54,6 +54,27 @@ def test_no_requests_left_is_a_pause_until_the_reset(reset: str, date: str, paus
     assert left.tokens == inf
 
 
+@pytest.mark.parametrize(
+    ("left", "limit", "is_heeded"),
+    [
+        ("120000", "150000", True),
+        ("149000", "150000", False),
+        ("1200000", "4000000", True),
+        ("120000", None, True),
+        ("120000", "much", True),
+        ("12000000", "40000000", False),
+        ("\u0661\u0662\u0663\u0664\u0665\u0666", "4000000", False),
+    ],
+)
+def test_what_is_left_of_large_allowances_counts_for_long_requests(
+    left: str, limit: str | None, is_heeded: bool
+) -> None:
+    headers = {"x-ratelimit-remaining-tokens": left, "x-ratelimit-reset-tokens": "20s"}
+    if limit is not None:
+        headers["x-ratelimit-limit-tokens"] = limit
+    assert allowance(headers) == (Allowance(0.0, int(left), 20.0) if is_heeded else None)
+
+
 @pytest.mark.parametrize("reset", ["", "soon", "-3s", "NaN", "2026-01-10T99:00:30Z", "2026-01-10T10:00:30"])
 def test_without_a_reset_that_can_be_read_nothing_follows(reset: str) -> None:
     headers = {"x-ratelimit-remaining-requests": "0", "date": "Sat, 10 Jan 2026 10:00:00 GMT"}

@@ -349,3 +349,26 @@ def test_random_bytes_over_a_socket_are_a_providers_failure() -> None:
             runner.run(run(data))
 
         check()
+
+
+@both_loops
+async def test_fields_that_tell_of_a_rate_limit_are_noticed_where_they_matter() -> None:
+    """To read all fields of every answer would cost more than it tells."""
+    limits = {
+        "X-RateLimit-Limit-Tokens: 150000\r\nX-RateLimit-Remaining-Tokens: 149000": False,
+        "X-RateLimit-Limit-Tokens: 150000\r\nX-RateLimit-Remaining-Tokens: 120000": True,
+        "x-ratelimit-remaining-tokens: 900": True,
+        "x-ratelimit-remaining-requests: 12": False,
+        "x-ratelimit-remaining-requests: 0": True,
+        "anthropic-ratelimit-tokens-limit: 4000000\r\nanthropic-ratelimit-tokens-remaining: 900000": True,
+    }
+
+    async def script(peer: Peer) -> None:
+        for lines in limits:
+            await peer.answer(f"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{lines}\r\n\r\n".encode())
+
+    async with serving(script) as (server, transport):
+        for lines, is_tight in limits.items():
+            async with transport.open(server.call()) as exchange:
+                await exchange.read(10)
+                assert exchange.is_tight is is_tight, lines
