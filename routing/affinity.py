@@ -48,6 +48,7 @@ _AGENT_HEADER = b"x-claude-code-agent-id"
 # metadata.langfuse_session_id; LangSmith reads the first three from metadata.
 _FIELDS = ("session_id", "thread_id", "conversation_id", "chat_id", "litellm_session_id", "langfuse_session_id")
 _NAMING_FIELDS = frozenset({*_FIELDS, "conversation", "metadata"})
+_CLAUDE_CODE = "session_"
 _MAX_ID = 512
 
 # The shortest prompt that OpenAI, Gemini and Anthropic (its smaller models: 2,048 or more) cache.
@@ -81,8 +82,10 @@ def session_of(headers: Mapping[bytes, bytes], body: Mapping[str, Any], key: str
     named = None
     if _HEADER_END in b"\n".join(headers) or not _HEADER_SET.isdisjoint(headers):
         named = _in_headers(headers)
-    if named is None and ("user" in body or not _NAMING_FIELDS.isdisjoint(body)):
-        named = _in_body(body)
+    if named is None:
+        user = body.get("user")
+        if not _NAMING_FIELDS.isdisjoint(body) or (isinstance(user, str) and _CLAUDE_CODE in user):
+            named = _in_body(body)
     if named is not None:
         start = f"{key}\0{name}\0id\0".encode("utf-8", "surrogatepass")
         return blake2b(start + named, digest_size=16).digest()
@@ -145,7 +148,7 @@ def _claude_code(value: object) -> str:
     """Claude Code before 2.1.86 put its session into Anthropic's `metadata.user_id`, which translators make `user`:
     `user_<digest>_account_<id>_session_<uuid>`, or JSON with a `session_id`. Any other user has many conversations.
     """
-    return _text(value) if isinstance(value, str) and "session_" in value else ""
+    return _text(value) if isinstance(value, str) and _CLAUDE_CODE in value else ""
 
 
 def _text(value: object) -> str:

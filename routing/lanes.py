@@ -11,7 +11,7 @@ from math import inf
 from routing.affinity import session_of
 from routing.ask import Ask
 from routing.choice import Group, World
-from routing.classifier import Boundaries
+from routing.classifier import Boundaries, classify
 from routing.constraints import NO_LIMITS
 from routing.decision import Decision, Deployment, Rejection, summarise
 from routing.plan import Plan
@@ -64,7 +64,7 @@ class TieredLane:
             stay = world.affinity.get(session)
         if stay is not None and ask.is_tool_result():
             return None
-        found = ask.classify(self.boundaries)
+        found = classify(ask.features(), self.boundaries)
         candidates = self.candidates[found.tier]
         if stay is not None and stay.deployment_id != candidates[0].id:
             return None

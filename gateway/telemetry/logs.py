@@ -209,7 +209,7 @@ def request_fields(outcome: Outcome, *, quotes: bool = False) -> dict[str, Any]:
     }
     fields["decision"] = outcome.decision.summary
     if outcome.decision.route is not None:
-        fields |= _decision_fields(outcome.decision)
+        _add_decision(fields, outcome.decision)
     if outcome.answered_by is not None:
         fields["answered_by"] = outcome.answered_by.deployment.id
     if outcome.ttft_s is not None:
@@ -240,19 +240,19 @@ def _trouble_fields(outcome: Outcome, quotes: bool) -> dict[str, Any]:
     return fields
 
 
-def _decision_fields(decision: Decision) -> dict[str, Any]:
+def _add_decision(fields: dict[str, Any], decision: Decision) -> None:
     """What a route decided on: numbers and names, nothing of the text."""
-    fields: dict[str, Any] = {}
     found = decision.classification
     if found is not None:
-        fields = {"score": round(found.score, 4), "confidence": round(found.confidence, 4), "task": found.task_type}
-    for name in ("router_version", "shadow"):
-        value = getattr(decision, name)
-        if value is not None:
-            fields[name] = value
+        fields["score"] = round(found.score, 4)
+        fields["confidence"] = round(found.confidence, 4)
+        fields["task"] = found.task_type
+    if decision.router_version is not None:
+        fields["router_version"] = decision.router_version
+    if decision.shadow is not None:
+        fields["shadow"] = decision.shadow
     if decision.rejections:
         fields["rejected"] = {rejection.deployment.id: rejection.reason for rejection in decision.rejections}
-    return fields
 
 
 def _refusal_fields(refusal: Refusal) -> dict[str, Any]:
