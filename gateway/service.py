@@ -73,6 +73,7 @@ class Service:
     def _swap(self, runtime: Runtime) -> None:
         pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock, self.wall_clock, self.mirrors, self.desk)
         self._put_cache_before(pipeline)
+        self.cache.forget_strangers(self.runtime.keys, runtime.keys)
         self.pipeline = pipeline
         self.gate.use(runtime.overload)
 

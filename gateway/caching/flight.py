@@ -10,7 +10,8 @@ from gateway.attempt_run import Sink
 from policies.cache.shelf import Entry
 from policies.outcome import Outcome
 
-# What is kept of a stream for those who come later; beyond it the slowest reader sets the pace.
+# What is kept of a stream for those who come later, and to be kept when it is over. A longer one is not kept: what
+# everybody has read is forgotten, nobody can join, and the slowest reader sets the pace.
 _MOST_BYTES = 8 * 1024 * 1024
 
 
@@ -24,8 +25,9 @@ class Flight:
         self._room: asyncio.Future[None] | None = None
         self._joined: asyncio.Future[None] | None = None
         self._size = 0
-        self._followers: dict[int, int] = {}  # number -> how many frames it took
+        self._followers: dict[int, int] = {}  # number -> the frame that it takes next
         self._count = 0
+        self._first = 0  # the number of the first of `frames`
         self.frames: list[bytes] = []
         self.task: asyncio.Task[Outcome] | None = None
         self.begun: Outcome | None = None  # of a stream, from its commit point on
@@ -44,8 +46,10 @@ class Flight:
         self._size += len(data)
         self._tell()
         waiting = self._lead.write(data) if self._lead is not None else None
-        if self._size > _MOST_BYTES and self._followers:
-            return self._slowest(waiting)
+        if self._size > _MOST_BYTES:
+            self._forget()
+            if self._followers:
+                return self._slowest(waiting)
         if waiting is None:
             return None
         if self._followers:  # nobody waits for the first one's client while others could read on
@@ -62,6 +66,10 @@ class Flight:
         """The call is over."""
         self.outcome, self.entry, self.is_over = outcome, entry, True
         self._tell()
+
+    def whole_stream(self) -> bytes:
+        """All of it; nothing where it is too long to be kept."""
+        return b"".join(self.frames) if self._size <= _MOST_BYTES else b""
 
     @property
     def is_joinable(self) -> bool:
@@ -89,10 +97,11 @@ class Flight:
 
     def take(self, number: int) -> bytes:
         """What this one has not taken yet."""
-        seen = self._followers[number]
-        self._followers[number] = len(self.frames)
+        seen, end = self._followers[number] - self._first, self._first + len(self.frames)
+        data = b"".join(self.frames[seen:]) if seen < len(self.frames) else b""
+        self._followers[number] = end
         self._make_room()
-        return b"".join(self.frames[seen:]) if seen < len(self.frames) else b""
+        return data
 
     async def news(self) -> None:
         """Until more has come, or it is over."""
@@ -107,8 +116,20 @@ class Flight:
 
     def _make_room(self) -> None:
         room = self._room
-        if room is not None and not room.done() and all(seen >= len(self.frames) for seen in self._followers.values()):
+        if room is not None and not room.done() and self._is_read:
             room.set_result(None)
+
+    @property
+    def _is_read(self) -> bool:
+        end = self._first + len(self.frames)
+        return all(seen >= end for seen in self._followers.values())
+
+    def _forget(self) -> None:
+        """Frames that all have read; at once all of them where nobody follows."""
+        end = self._first + len(self.frames)
+        upto = min(self._followers.values(), default=end)
+        del self.frames[: upto - self._first]
+        self._first = upto
 
     async def _alone(self, waiting: Awaitable[None]) -> None:
         """Until the client of the first one has read enough, or somebody else waits as well."""
@@ -123,6 +144,6 @@ class Flight:
     async def _slowest(self, waiting: Awaitable[None] | None) -> None:
         if waiting is not None:
             await waiting
-        if any(seen < len(self.frames) for seen in self._followers.values()):
+        if not self._is_read:
             self._room = self._loop.create_future()
             await self._room

@@ -258,7 +258,7 @@ class CacheFront:
         flight.close(outcome, None if outcome is None else keep(outcome))
 
     def _keep(self, flight: Flight, origin: Origin, outcome: Outcome) -> Entry | None:
-        entry = entry_of(outcome, flight.frames, origin, self._wall_clock(), self._rules)
+        entry = entry_of(outcome, flight.whole_stream(), origin, self._wall_clock(), self._rules)
         if entry is not None and self._pressure.allows_cache_fills:
             self._shelf.put(entry)
         return entry

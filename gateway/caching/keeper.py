@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from config.schema import Config
@@ -10,6 +10,7 @@ from gateway.caching.front import CacheFront, Flights
 from gateway.caching.purges import SharedPurges
 from gateway.memory import Pressure
 from gateway.pipeline import Pipeline
+from gateway.runtime import Caller
 from gateway.telemetry.recorder import Recorder
 from policies.cache.purge import Purge
 from policies.cache.rules import CacheRules
@@ -35,6 +36,20 @@ class CacheKeeper:
         """Forget answers, here and in the other workers. Returns how many there were here. Raises OSError."""
         self._shared.tell(purge)
         return purge.carry_out(self.shelf)
+
+    def forget_strangers(self, before: Mapping[str, Caller], after: Mapping[str, Caller]) -> None:
+        """A key that is gone leaves nothing to the next one of its name. Both map digests of secrets to callers."""
+        if not len(self.shelf):
+            return
+        secrets: dict[str, set[str]] = {}
+        for digest, caller in after.items():
+            secrets.setdefault(caller.name, set()).add(digest)
+        known: dict[str, set[str]] = {}
+        for digest, caller in before.items():
+            known.setdefault(caller.name, set()).add(digest)
+        for name, digests in known.items():
+            if digests.isdisjoint(secrets.get(name, ())):
+                Purge(partition=f"key:{name}").carry_out(self.shelf)
 
     async def follow(self) -> None:
         """Forget what other workers are told to. Until cancelled."""

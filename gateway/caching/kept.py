@@ -1,6 +1,5 @@
 """From a finished request to what is kept of it, and from that to another answer."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from policies.cache.forms import UnfitError, is_good, marked, stream_of, whole_of
@@ -21,10 +20,8 @@ class Origin(NamedTuple):
     loose_key: bytes | None
 
 
-def entry_of(
-    outcome: Outcome, frames: Sequence[bytes], origin: Origin, now_s: float, rules: CacheRules
-) -> Entry | None:
-    """What is kept of a request; None where its answer is not one to give again. `frames` are those of its stream,
+def entry_of(outcome: Outcome, stream: bytes, origin: Origin, now_s: float, rules: CacheRules) -> Entry | None:
+    """What is kept of a request; None where its answer is not one to give again. `stream` has the events of one,
     `now_s` is Unix time.
     """
     answered_by, request = outcome.answered_by, outcome.request
@@ -32,7 +29,7 @@ def entry_of(
         return None
     try:
         if request.stream:
-            whole = whole_of(b"".join(frames))
+            whole = whole_of(stream)
         elif outcome.reply is not None and len(outcome.reply.body) <= rules.max_entry_bytes:
             whole = lenient_json.loads(outcome.reply.body)
         else:

@@ -343,3 +343,56 @@ def test_other_letters_of_the_same_words_where_that_is_wanted():
         assert (await scene.ask("who wrote Emma?")).cache is CacheUse.MISS
 
     play(work, *[REPLY] * 5)
+
+
+def _long(pieces, size):
+    piece = b"text:" + _chunk({"content": "x" * size}) + b"\n"
+    return Answer([0.5, *[piece, 0.01] * pieces, b"text:" + _chunk({}, "stop") + b"\ndone\n", None])
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_stream_without_end_is_neither_kept_nor_remembered(follows):
+    async def work(scene):
+        readers = [Reader() for _ in range(1 + follows)]
+        tasks = [asyncio.create_task(scene.ask(stream=True, sink=reader)) for reader in readers]
+        await asyncio.sleep(1.3)
+        (flight,) = scene.keeper._flights.by_key.values()
+        assert not flight.is_joinable
+        assert sum(map(len, flight.frames)) < 500_000, "what everybody has read"
+        await asyncio.gather(*tasks)
+        assert {len(reader.data) for reader in readers} == {len(readers[0].data)}
+        assert len(readers[0].data) > 20_000_000
+        assert len(scene.keeper.shelf) == 0
+
+    play(work, _long(100, 200_000))
+
+
+def test_beyond_what_is_remembered_the_slowest_reader_sets_the_pace():
+    async def work(scene):
+        quick, slow = Reader(), Reader(stalls=True)
+        first = asyncio.create_task(scene.ask(stream=True, sink=quick))
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(scene.ask(stream=True, sink=slow))
+        await asyncio.sleep(5)
+        assert 8_000_000 < len(quick.data) < 9_000_000
+        second.cancel()
+        await asyncio.wait([second])
+        assert (await first).ending == "ok"
+        assert quick.data.endswith(DONE)
+
+    play(work, _long(100, 200_000))
+
+
+def test_a_key_that_is_gone_leaves_nothing_to_the_next_of_its_name():
+    async def work(scene):
+        a, b = Caller("a"), Caller("b")
+        for name in "ab":
+            await scene.ask(caller=name)
+        scene.keeper.forget_strangers({"1": a, "2": b}, {"1": a, "2": b, "3": a})  # rotated, with overlap
+        scene.keeper.forget_strangers({"1": a, "2": b, "3": a}, {"2": b, "3": a})
+        assert len(scene.keeper.shelf) == 2
+        scene.keeper.forget_strangers({"2": b, "3": a}, {"2": b, "4": a})  # deleted, and made anew
+        assert (await scene.ask(caller="a")).cache is CacheUse.MISS
+        assert (await scene.ask(caller="b")).cache is CacheUse.HIT
+
+    play(work, REPLY, REPLY, REPLY)
