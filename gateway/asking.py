@@ -26,11 +26,14 @@ _PASSING = frozenset({Reason.BREAKER_OPEN, Reason.THROTTLED})
 
 
 class NobodyNowError(refusals.RefusedError):
-    """All that could take the request failed lately, or asked for a pause. `decision` says who was left out."""
+    """All that could take the request failed lately, or asked for a pause. `decision` says who was left out, `paused`
+    which of them are only asked for a pause, and the seconds for which.
+    """
 
-    def __init__(self, refused: refusals.RefusedError, decision: Decision) -> None:
+    def __init__(self, refused: refusals.RefusedError, decision: Decision, paused: Mapping[Deployment, float]) -> None:
         super().__init__(refused.reason, refused.refusal)
         self.decision = decision
+        self.paused = paused
 
 
 def ask_of(request: Request, caller: Caller, headers: Mapping[bytes, bytes], arrived_s: float) -> Ask:
@@ -78,18 +81,20 @@ def decide(runtime: Runtime, request: Request, ask: Ask, caller: Caller) -> Deci
 
 
 def _refused(runtime: Runtime, ask: Ask, error: NoCandidateError) -> refusals.RefusedError:
-    guard = runtime.guard
+    guard, size = runtime.guard, partial(size_of, ask)
     left_out = [rejected.deployment for rejected in error.rejections if rejected.reason in _PASSING]
     waiting = [one for one in left_out if not guard.needs_person(one)]
     is_for_a_person = bool(left_out) and not waiting
-    wait_s = guard.earliest_s(waiting, partial(size_of, ask))
+    wait_s = guard.earliest_s(waiting, size)
     refused = refusals.no_candidate(ask.name, error, wait_s, is_for_a_person=is_for_a_person)
     if error.main not in _PASSING:
         return refused
     plan = runtime.router.find(ask.name)
+    pauses = {deployment: guard.pause_s(deployment, size) for deployment in waiting}
     return NobodyNowError(
         refused,
         Decision(plan.name, plan.kind, (), error.rejections, plan.route, summary=plan.summary(), rule=error.rule),
+        {deployment: pause_s for deployment, pause_s in pauses.items() if pause_s is not None},
     )
 
 

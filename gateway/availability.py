@@ -211,6 +211,13 @@ class Guard:
         waits = [self._wait_s(deployment.id, now, size) for deployment in deployments]
         return min(waits, default=None)
 
+    def pause_s(self, deployment: Deployment, size: Callable[[], int] | None = None) -> float | None:
+        """Seconds until it may be called by a request of this `size`, where nothing but a pause stands against that."""
+        throttle = self._throttles.get(deployment.id)
+        if throttle is None or deployment.id in self._away:
+            return None
+        return throttle.wait_s(self._clock(), 0 if size is None else size())
+
     def repute(self, deployment: Deployment) -> Repute:
         """How its calls ended lately."""
         breaker = self._breakers.get(deployment.id)

@@ -6,7 +6,10 @@ It knows nothing of HTTP: an endpoint gives it a Sink for streamed bytes, and co
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from operator import itemgetter
+from typing import Literal
 
 from gateway.asking import NO_HEADERS, NobodyNowError, ask_of, decide, detour, remember, retry_after_s
 from gateway.attempt_run import InterruptedStreamError, Limits, Sink
@@ -18,6 +21,7 @@ from gateway.explain import header_value
 from gateway.mirror import Mirrors
 from gateway.money.desk import Desk
 from gateway.money.tab import Tab
+from gateway.pacing import Pacing
 from gateway.runtime import Caller, Runtime
 from gateway.telemetry.recorder import Recorder
 from gateway.wire import answers
@@ -54,6 +58,7 @@ class Pipeline:
         self._loop = loop
         self._clock = clock
         self._engine = AttemptEngine(runtime, loop, clock)
+        self._pacing = Pacing(loop)
         self.answer: Callable[..., Awaitable[Outcome]] = self.run  # what endpoints call; the cache puts itself in front
 
     async def run(
@@ -77,25 +82,27 @@ class Pipeline:
         runtime, desk = self.runtime, self._desk
         ask = ask_of(request, caller, headers, self._wall_clock())
         payer = caller if desk is None or not desk.soft.reached else desk.moved(runtime, caller, ask)
+        paused_s = 0.0
         try:
             decision = decide(runtime, request, ask, payer)
         except NobodyNowError as nobody:
             outcome = Outcome(request, caller.name, started, nobody.decision)
             outcome.cache_key = cache_key
-            return self._without_calls(outcome, ask, caller, nobody)
+            later = await self._later(nobody, outcome, ask, caller, payer, timeout_s)
+            if later is None:
+                return outcome
+            decision, paused_s = later, outcome.paused_s
         tab, lines = None, b""
-        limits = self._limits(decision, started, timeout_s)
+        limits = self._limits(decision, ask, started, timeout_s)
         is_limited = caller.scopes or runtime.scopes.has_more
         if is_limited and desk is not None and (scopes := desk.scopes_of(runtime, caller, ask, decision)):
             until = limits.total_at
             tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, headers, until)
         outcome = Outcome(request, caller.name, started, decision, head_lines=lines)
         outcome.cache, outcome.cache_key = CacheUse.BYPASS if cache_key is None else CacheUse.MISS, cache_key
+        outcome.paused_s = paused_s
         limits.tab = tab
-        limits.size = partial(size_of, ask)
         limits.require_parameters = ask.preferences.require_parameters
-        if runtime.detours and decision.route is not None:
-            limits.detour = partial(detour, runtime, ask, decision)
         try:
             if headers.get(_EXPLAIN) == b"1":
                 outcome.explanation = header_value(runtime.router, ask, decision)
@@ -117,12 +124,34 @@ class Pipeline:
             self._settle(outcome, ask, caller, tab)
         return outcome
 
-    def _without_calls(self, outcome: Outcome, ask: Ask, caller: Caller, nobody: NobodyNowError) -> Outcome:
-        """The outcome with an answer of before, where nobody can be called. Raises `nobody` where none is kept."""
+    async def _later(
+        self, nobody: NobodyNowError, outcome: Outcome, ask: Ask, caller: Caller, payer: Caller, timeout_s: float | None
+    ) -> Decision | None:
+        """The decision when a short pause of a provider is over. Where there is none to wait for, None, and `outcome`
+        has an answer of before; raises NobodyNowError where none is kept.
+        """
+        began, began_s = self._loop.time(), self._clock()
+        try:
+            while nobody.paused:
+                deployment, pause_s = min(nobody.paused.items(), key=itemgetter(1))
+                candidate = replace(nobody.decision, candidates=(deployment,))
+                limits = self._limits(candidate, ask, outcome.started, timeout_s)
+                if not await self._pacing.wait(deployment.id, pause_s, began, limits.total_at):
+                    break
+                outcome.paused_s = self._clock() - began_s
+                try:
+                    return decide(self.runtime, outcome.request, ask, payer)
+                except NobodyNowError as still:
+                    nobody, outcome.decision = still, still.decision
+        except asyncio.CancelledError as cancelled:
+            outcome.paused_s = self._clock() - began_s
+            outcome.ending = _early_ending(cancelled)
+            self._settle(outcome, ask, caller, None)
+            raise
         if not self._has_kept(outcome):
             raise nobody
         self._settle(outcome, ask, caller, None)
-        return outcome
+        return None
 
     def _has_kept(self, outcome: Outcome) -> bool:
         """Whether an answer of before is the reply now."""
@@ -139,7 +168,7 @@ class Pipeline:
         wait_s = None if is_callers else retry_after_s(self.runtime.guard, outcome, self._clock(), limits.size)
         outcome.refusal = answers.failure(outcome, error, wait_s)
 
-    def _limits(self, decision: Decision, started: float, timeout_s: float | None) -> Limits:
+    def _limits(self, decision: Decision, ask: Ask, started: float, timeout_s: float | None) -> Limits:
         runtime, route = self.runtime, decision.route
         candidates = decision.candidates
         total_s = 0.0
@@ -153,7 +182,16 @@ class Pipeline:
         # What the body took to arrive counts as well; deadlines are kept by the loop's own clock.
         total_at = self._loop.time() + total_s - (self._clock() - started)
         retry = runtime.retries[route if route is not None else decision.asked]
-        return Limits(total_at, total_s, retry.rules.max_attempts, retry=retry, is_shortened=is_shortened)
+        has_detours = runtime.detours and route is not None
+        return Limits(
+            total_at,
+            total_s,
+            retry.rules.max_attempts,
+            retry=retry,
+            is_shortened=is_shortened,
+            detour=partial(detour, runtime, ask, decision) if has_detours else None,
+            size=partial(size_of, ask),
+        )
 
     def _settle(self, outcome: Outcome, ask: Ask, caller: Caller, tab: Tab | None) -> None:
         """Close the books: synchronous, so that a cancellation cannot come between the facts and their record."""
@@ -193,5 +231,9 @@ def _stop_early(outcome: Outcome, cancelled: asyncio.CancelledError) -> None:
     """
     answered_by = outcome.answered_by
     if answered_by is None or not answered_by.is_complete:
-        outcome.ending = "shutdown" if SHUTDOWN in cancelled.args else "client_gone"
+        outcome.ending = _early_ending(cancelled)
         raise cancelled
+
+
+def _early_ending(cancelled: asyncio.CancelledError) -> Literal["client_gone", "shutdown"]:
+    return "shutdown" if SHUTDOWN in cancelled.args else "client_gone"
