@@ -15,12 +15,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.routing import data, measure, peers, plots
+from benchmarks.routing import data, limits, measure, peers, plots
 from routing.learned.feedback import assemble
 
 _ROOT = Path(__file__).resolve().parents[2]
 _TRAINED = ("mmlu", "gsm8k", "nine_models")
+_PARTS = ("untrained", "decision_cpu", *_TRAINED, "gsm8k_splits", "gsm8k_limits")
 _SPLITS = 8
+_LIMIT_SPLITS = 4
 _SIZES = (100, 450, 3_000, 100_000, 1_000_000)
 
 
@@ -30,38 +32,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=_ROOT / "benchmarks" / "results" / "routing.json")
     parser.add_argument("--plots", type=Path, default=_ROOT / "docs" / "images")
     parser.add_argument("--rows", type=int, default=None, help="at most so many rows of each set, for a quick look")
+    parser.add_argument(
+        "--only", nargs="+", choices=_PARTS, default=_PARTS, help="measure these; of the rest the results stay"
+    )
     options = parser.parse_args(arguments)
     if not data.folder().is_dir():
         sys.stderr.write(f"There is no {data.folder()}; set SIGNALBOX_SHARED to the folder that has 'routing'.\n")
         return 1
-    results = _measure(options.rows)
-    options.out.write_text(json.dumps(results, indent=1, allow_nan=True) + "\n", "utf-8")
-    Console(width=110).print(_table(results))
-    for path in [options.out, *plots.draw(results, options.plots)]:
+    before = json.loads(options.out.read_bytes()) if options.out.exists() else {}
+    results = before if len(options.only) < len(_PARTS) else {}
+    work = _Work(options.rows)
+    for part in options.only:
+        Console(stderr=True).print(part)
+        _measure(part, work, results)
+        options.out.write_text(json.dumps(results, indent=1, allow_nan=True) + "\n", "utf-8")
+    if "gsm8k_limits" in options.only:
+        sys.stdout.write(json.dumps(results["gsm8k_limits"], indent=1) + "\n")
+    written = [options.out]
+    if {"untrained", "decision_cpu"} <= set(results) and len(results.get("trained", ())) == len(_TRAINED):
+        Console(width=110).print(_table(results))
+        written += plots.draw(results, options.plots)
+    for path in written:
         sys.stdout.write(f"written: {path.relative_to(_ROOT) if path.is_relative_to(_ROOT) else path}\n")
     return 0
 
 
-def _measure(most: int | None) -> dict[str, Any]:
-    rows = {name: data.read(name)[:most] for name in data.FILES}
-    sets = {name: assemble(found) for name, found in rows.items()}
-    say = Console(stderr=True).print
-    results: dict[str, Any] = {"cores": os.cpu_count(), "python": platform.python_version()}
-    results["zero_configuration"] = measure.zero_configuration(sets)
-    results["untrained"] = {name: measure.untrained_figures(examples) for name, examples in sets.items()}
-    texts = {name: [row["prompt"] for row in found] for name, found in rows.items()}
-    say("LiteLLM" if peers.interpreter() else "LiteLLM is not installed")
-    results["litellm"] = peers.measure(sets, texts)
-    say("decision CPU")
-    results["decision_cpu"] = measure.decision_cpu(rows["zeroeval_gsm"], 11, _SIZES)
-    results["trained"], results["learning_curve"], results["same_choice"] = {}, {}, {}
-    for name in _TRAINED:
-        say(name)
-        results["trained"][name] = measure.trained_figures(sets[name])
-        results["learning_curve"][name] = measure.learning_curve(sets[name], (50, 200, 1_000, 3_000), 3)
-        results["same_choice"][name] = measure.same_choice(sets[name], texts[name])
-    results["gsm8k_splits"] = measure.other_splits(sets["gsm8k"], _SPLITS)
-    return results
+class _Work:
+    """The rows of every set, as they are and as training reads them."""
+
+    def __init__(self, most: int | None) -> None:
+        self.rows = {name: data.read(name)[:most] for name in data.FILES}
+        self.sets = {name: assemble(found) for name, found in self.rows.items()}
+        self.texts = {name: [row["prompt"] for row in found] for name, found in self.rows.items()}
+
+
+def _measure(part: str, work: _Work, results: dict[str, Any]) -> None:
+    sets = work.sets
+    if part in _TRAINED:
+        found = measure.trained_figures(sets[part])
+        results.setdefault("trained", {})[part] = found
+        curve = measure.learning_curve(sets[part], (50, 200, 1_000, 3_000), 3)
+        results.setdefault("learning_curve", {})[part] = curve
+        results.setdefault("same_choice", {})[part] = measure.same_choice(sets[part], work.texts[part])
+    elif part == "untrained":
+        results |= {"cores": os.cpu_count(), "python": platform.python_version()}
+        results["zero_configuration"] = measure.zero_configuration(sets)
+        results["untrained"] = {name: measure.untrained_figures(examples) for name, examples in sets.items()}
+        results["litellm"] = peers.measure(sets, work.texts)
+    elif part == "decision_cpu":
+        results[part] = measure.decision_cpu(work.rows["zeroeval_gsm"], 11, _SIZES)
+    elif part == "gsm8k_splits":
+        results[part] = measure.other_splits(sets["gsm8k"], _SPLITS)
+    elif part == "gsm8k_limits":
+        pair, others = "gsm8k", "zeroeval_gsm"
+        results[part] = limits.measure(sets[pair], work.texts[pair], sets[others], work.texts[others], _LIMIT_SPLITS)
 
 
 def _table(results: dict[str, Any]) -> Table:

@@ -42,9 +42,10 @@ class RouterModel:
     """What training found, for M models, F features, K counts of the wording and T trees.
 
     means [M] and rows [M]: mean score and number of graded rows of each model. word_rows [U] ascending and
-    word_weights [U, M], wording_weights [K, M], word_bias [M]: the logistic on buckets and counts. tree_features and tree_cuts [63, T], tree_leaves
-    [64, T, M]: trees of depth 6, the nodes in breadth-first order; what they ask for is a feature or, from F on, the
-    logit of a model by its words. application_means and application_rows [A, M]. seen: sorted prompt hashes.
+    word_weights [U, M], wording_weights [K, M], word_bias [M]: the logistic on buckets and counts. tree_features and
+    tree_cuts [63, T], tree_leaves [64, T, M]: trees of depth 6, the nodes in breadth-first order; what they ask for is
+    a feature or, from F on, the logit of a model. application_means and application_rows [A, M]. seen: sorted prompt
+    hashes.
     """
 
     models: tuple[str, ...]

@@ -1,8 +1,8 @@
 """Expected quality of every model on one request, by a trained router. numpy alone; pure.
 
-A logistic on words and random trees, which see the features and what the words say about every model, are
-averaged, moved towards the statistics of the request's application, and mixed with what the untrained classifier would
-say: the fewer graded rows, the more of that.
+A logistic on hashed words and on counts of the wording, and random trees, which see the features and what the logistic
+says about every model, are averaged, moved towards the statistics of the request's application, and mixed with what the
+untrained classifier would say: the fewer graded rows, the more of that.
 """
 
 from collections.abc import Mapping
@@ -41,11 +41,10 @@ class Predictor:
     """A loaded router. `models` are in the order of what `predict` gives."""
 
     def __init__(self, model: RouterModel) -> None:
-        if missing := [name for name in model.features + model.wording if name not in NAMES + wording.NAMES]:
-            raise ModelFileError(f"it was trained with features this version does not have ({missing[0]}); train again")
         arrays = model.arrays
         self.models = model.models
-        self._picked = _pick(model.features)
+        self._picked = _pick(model.features, NAMES)
+        self._picked_wording = _pick(model.wording, wording.NAMES)
         self._means = arrays["means"].astype(np.float32)
         rows = arrays["rows"].astype(np.float32)
         self._learned_share: Floats = rows / (PRIOR_ROWS + rows) * (rows**2 / (_DOUBT_ROWS**2 + rows**2))
@@ -53,8 +52,7 @@ class Predictor:
         self._slots[arrays["word_rows"]] = np.arange(1, len(arrays["word_rows"]) + 1, dtype=np.int32)
         none = np.zeros((1, len(self.models)), np.float32)
         self._word_weights = np.concatenate((none, arrays["word_weights"].astype(np.float32)))
-        self._wording_weights = np.zeros((len(wording.NAMES), len(self.models)), np.float32)
-        self._wording_weights[[wording.NAMES.index(name) for name in model.wording]] = arrays["wording_weights"]
+        self._wording_weights = arrays["wording_weights"]
         self._word_bias = arrays["word_bias"]
         self._words_share = np.float32(_WORDS_SHARE) + _WORDS_SHARE_MORE * _WORDS_ROWS / (_WORDS_ROWS + rows)
         self._trees = Trees(arrays)
@@ -78,8 +76,10 @@ class Predictor:
     def learned(self, values: Floats, words: list[str]) -> Floats:
         """The average of words and trees, without application and prior."""
         found, counted = buckets(words)
-        logits = self._word_bias + wording.measure(words) @ self._wording_weights
-        logits += counted @ self._word_weights[self._slots[found]]
+        counts = wording.measure(words)
+        if self._picked_wording is not None:
+            counts = counts[self._picked_wording]
+        logits = self._word_bias + counts @ self._wording_weights + counted @ self._word_weights[self._slots[found]]
         trees = self._trees(np.concatenate((values, logits)))
         result: Floats = trees + self._words_share * (_logistic(logits) - trees)
         return result
@@ -100,9 +100,11 @@ def quality(predictor: Predictor, features: Features, application: str | None = 
     return dict(zip(predictor.models, predictor.predict(features, application).tolist(), strict=True))
 
 
-def _pick(names: tuple[str, ...]) -> NDArray[np.int64] | None:
-    """Where the features of the file are among ours; None where they are ours exactly."""
-    return None if names == NAMES else np.array([NAMES.index(name) for name in names], np.int64)
+def _pick(names: tuple[str, ...], ours: tuple[str, ...]) -> NDArray[np.int64] | None:
+    """Where the numbers that the file asks for are among ours; None where they are ours exactly."""
+    if missing := [name for name in names if name not in ours]:
+        raise ModelFileError(f"it was trained with features this version does not have ({missing[0]}); train again")
+    return None if names == ours else np.array([ours.index(name) for name in names], np.int64)
 
 
 def _logistic(value: Floats) -> Floats:

@@ -1,9 +1,9 @@
 """From graded requests to a router. The only file that needs scikit-learn (extra `train`). Deterministic.
 
-Per model a logistic on hashed words and word pairs, and on what `wording` counts of them. Then trees with random cuts (extremely randomised trees: Geurts,
-Ernst, Wehenkel 2006) on the features and on what the words say about every model, which places a request among tasks;
-all models share the trees. For growing them that comes from words of other rows (inner cross validation), as it does at
-decision time. A score between 0 and 1 counts as that share of a success.
+Per model a logistic on hashed words and word pairs, and on what `wording` counts of them. Then trees with random cuts
+(extremely randomised trees: Geurts, Ernst, Wehenkel 2006) on the features and on what the logistics say about every
+model, which places a request among tasks; all models share the trees. For growing them that comes from words of other
+rows (inner cross validation), as it does at decision time. A score between 0 and 1 counts as that share of a success.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -16,6 +16,7 @@ def router_bytes(means=(0.5, 0.9), *, rows=PRIOR_ROWS, apgr=0.7, classifier=0.55
         "rows": np.full(models, rows, "<u4"),
         "word_rows": np.zeros(0, "<i4"),
         "word_weights": np.zeros((0, models), "<f4"),
+        "wording_weights": np.zeros((0, models), "<f4"),
         "word_bias": logits.astype("<f4"),
         "tree_features": np.zeros((NODES, 1), "<u2"),
         "tree_cuts": np.zeros((NODES, 1), "<f4"),
@@ -27,4 +28,4 @@ def router_bytes(means=(0.5, 0.9), *, rows=PRIOR_ROWS, apgr=0.7, classifier=0.55
     if report is None:
         report = {"rows": rows, "figures": {"learned": {"apgr": apgr}, "classifier": {"apgr": classifier}}}
     names = tuple("abcdefgh"[:models])
-    return dump(RouterModel(names, NAMES, (), arrays, costs=costs or {}, report=report))
+    return dump(RouterModel(names, NAMES, (), (), arrays, costs=costs or {}, report=report))

@@ -245,6 +245,7 @@ def test_no_bytes_fail_in_another_way(data: bytes) -> None:
     "change",
     [
         {"tree_features": lambda a: a + 5_000},
+        {"wording_weights": lambda a: a[:-1]},
         {"word_rows": lambda a: a[::-1]},
         {"word_rows": lambda a: a + (1 << 20)},
         {"means": lambda a: a * np.float32("nan")},
@@ -260,8 +261,23 @@ def test_arrays_that_would_be_read_out_of_bounds_are_refused(model: RouterModel,
 
 
 def test_features_this_version_does_not_have(model: RouterModel) -> None:
-    with pytest.raises(ModelFileError, match="train again"):
+    with pytest.raises(ModelFileError, match=r"astrology.*train again"):
         Predictor(replace(model, features=("astrology", *model.features[1:])))
+    with pytest.raises(ModelFileError, match=r"rhymes.*train again"):
+        Predictor(replace(model, wording=("rhymes", *model.wording[1:])))
+
+
+def test_a_file_may_know_fewer_counts_or_in_another_order(model: RouterModel) -> None:
+    """That of an older version with the same format: numbers go by their names."""
+    names, weights = model.wording[:3:-1], model.arrays["wording_weights"][:3:-1]
+    arrays = model.arrays | {"wording_weights": weights}
+    turned = Predictor(load(dump(replace(model, wording=names, arrays=arrays))))
+    known = model.arrays["wording_weights"].copy()
+    known[:4] = 0.0
+    model = replace(model, arrays=model.arrays | {"wording_weights": known})
+    for text in ("prove it", "How many are 3 of $4.00?"):
+        features_of = extract_text(text)
+        assert turned.predict(features_of) == pytest.approx(Predictor(model).predict(features_of), abs=1e-5)
 
 
 def test_answers_of_one_model_each_tell_what_both_would() -> None:

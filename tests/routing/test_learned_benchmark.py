@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("numpy")
+np = pytest.importorskip("numpy")
 
-from benchmarks.routing import data, noise
-from routing.learned.feedback import assemble
+from benchmarks.routing import data, noise  # noqa: E402
+from routing.learned.feedback import assemble  # noqa: E402
 
 # It trains, with scikit-learn, which takes seconds to import: only where it runs, and in one worker.
 pytestmark = [
@@ -25,6 +25,13 @@ def measure() -> Any:
     from benchmarks.routing import measure
 
     return measure
+
+
+@pytest.fixture
+def limits() -> Any:
+    from benchmarks.routing import limits
+
+    return limits
 
 
 @pytest.fixture
@@ -53,6 +60,30 @@ def test_neighbours_with_the_same_words_decide(monkeypatch: pytest.MonkeyPatch, 
     ]
     train, test = assemble(rows), assemble([{"prompt": "red apple", "scores": {"a": 1.0}}])
     assert measure.neighbours(train, test)[0, 0] == 1.0
+
+
+def test_answers_of_others_to_the_same_questions_tell_what_words_cannot(
+    monkeypatch: pytest.MonkeyPatch, limits: Any
+) -> None:
+    monkeypatch.setattr(limits, "_TREES", 10)
+    monkeypatch.setattr(limits, "_RESAMPLES", 20)
+    rng = Random(7)
+    rows, theirs = [], []
+    for number in range(60):
+        prompt, is_hard = f"question {number} {rng.choice('abcdef')}", rng.random() < 0.5
+        rows.append({"prompt": prompt, "scores": {"big": 1.0, "small": float(not is_hard)}})
+        scores = {limits._SAME_MODEL: float(not is_hard), "other": float(rng.random() < 0.5)}
+        theirs.append({"prompt": prompt, "scores": scores})
+    theirs = [*theirs[::-1], {"prompt": "unknown", "scores": {limits._SAME_MODEL: 1.0, "other": 1.0}}]
+    texts, their_texts = ([row["prompt"] for row in some] for some in (rows, theirs))
+    found = limits.measure(assemble(rows), texts, assemble(theirs), their_texts, 1)
+    assert found["rows"] == 60
+    assert found["weak_model_agrees_with_itself"] == 1.0
+    is_hard_row = [1.0 - row["scores"]["small"] for row in rows]
+    apgr = {name: figures["apgr"] for name, figures in found["orders"].items()}
+    assert apgr["forest on the answers"] > apgr["the trained router"] + 0.1
+    assert apgr["the weak model's failures in another run"] == pytest.approx(1 - 0.5 * np.mean(is_hard_row), abs=1e-3)
+    assert 0.0 <= found["resamples_that_reach"]["apgr"] < 0.5
 
 
 def test_without_data_it_says_where_it_looked(
