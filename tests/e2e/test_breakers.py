@@ -108,7 +108,7 @@ def test_long_streams_do_not_hold_up_the_recovery(brisk, upstream):
 
 
 def _begun(gateway: Gateway, request: bytes) -> Any:
-    """A connection whose answer has begun. A probe gives its permit back before the first byte of its answer goes out."""
+    """A connection whose answer has begun: a probe gives its permit back before the first byte of its answer."""
     sock = connect(gateway.root_url)
     sock.sendall(request)
     begin = sock.recv(4096)

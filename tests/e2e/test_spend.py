@@ -18,7 +18,7 @@ from tests.fakes.gateway import ADMIN_KEY, Gateway
 from tests.fakes.http import send
 from tests.fakes.script import error
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("spend")]  # one gateway, and what reads its tables
 
 
 def config_of(upstream: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tests.fakes.gateway import ADMIN_KEY, Gateway
 from tests.fakes.http import send
 from tests.fuzz.setup import fuzz
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("documented-api")]
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 CALLER = {"authorization": f"Bearer {KEY}"}
 DOCUMENTED = [status_code_conformance, content_type_conformance, response_schema_conformance,
