@@ -83,11 +83,11 @@ class _EndlessBudget(RetryBudget):
 class _WithoutSingleProbe(Guard):
     """Lets everybody through once the open time is over."""
 
-    def admit(self, deployment: Deployment) -> int:
+    def admit(self, deployment: Deployment, size: Any = None) -> int:
         breaker = self._breakers.get(deployment.id)
         if breaker is not None and not breaker.is_closed:
             breaker._probes = 0
-        return super().admit(deployment)
+        return super().admit(deployment, size)
 
 
 class _CheckThenAdd(MemoryStore):

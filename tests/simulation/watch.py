@@ -54,9 +54,9 @@ class Watch:
             if len(probes) > 1:
                 self.problems.append(f"{len(probes)} probes are out at {name} at the same time")
 
-    def _noted(self, deployment: Deployment) -> int:
+    def _noted(self, deployment: Deployment, size: Callable[[], int] | None = None) -> int:
         self.reputes[deployment.id, self._now()].add(self._guard.repute(deployment))
-        return self._admit(deployment)
+        return self._admit(deployment, size)
 
     def _tripped(self, id: str, for_s: float) -> None:
         name = id.partition("/")[0]
