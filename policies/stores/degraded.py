@@ -73,7 +73,7 @@ class FallbackStore:
             self._known = {name: _Known(left * count, 0, at_s) for name, (left, at_s) in shares.known.items()}
         self._counted: set[str] = set()  # meters that were ever counted here
         self._local: dict[str, _Local] = {}  # holds that Redis does not know
-        self._extras: dict[str, list[str]] = {}  # what was taken here for holds that Redis has
+        self._extras: dict[str, list[list[Line]]] = {}  # what was taken here for holds that Redis has
 
     @property
     def status(self) -> StoreStatus:
@@ -103,11 +103,10 @@ class FallbackStore:
             return verdict
         more = [Line(meter, amount) for (meter, _), amount in zip(lines, amounts, strict=True) if amount > 0]
         extras = self._extras.setdefault(hold_id, [])
-        extra_id = f"{hold_id}+{len(extras)}"
-        taken = self._take(extra_id, more, inf, is_dispatched=True)
+        taken = self._take(_extra_id(hold_id, len(extras)), more, inf, is_dispatched=True)
         if isinstance(taken, Denied):
             return taken
-        extras.append(extra_id)
+        extras.append(more)
         return Granted(tuple(0 for _ in lines))
 
     def dispatched(self, hold_id: str) -> None:
@@ -116,8 +115,8 @@ class FallbackStore:
     def settle(self, settlement: Settlement) -> None:
         local = self._local.pop(settlement.id, None)
         if local is None:
-            for extra_id in self._extras.pop(settlement.id, ()):
-                self._memory.settle(Settlement(extra_id, [0] * len(settlement.amounts)))
+            for number, more in enumerate(self._extras.pop(settlement.id, ())):
+                self._memory.settle(Settlement(_extra_id(settlement.id, number), [0] * len(more)))
             self.remote.settle(settlement)
             return
         self._memory.settle(Settlement(settlement.id, settlement.amounts))
@@ -217,6 +216,10 @@ class FallbackStore:
             here = self._memory.balances([meter])[0]
             self._shares.note(meter.id, max(0, self._share(meter) - here.spent - here.held), self._now())
             self._unnoted.pop(meter.id, None)
+
+
+def _extra_id(hold_id: str, number: int) -> str:
+    return f"{hold_id}+{number}"
 
 
 def _is_soft(meter: Meter) -> bool:

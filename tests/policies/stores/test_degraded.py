@@ -227,6 +227,19 @@ def test_more_for_a_hold_that_redis_has(server):
     _story(server, story)
 
 
+def test_more_of_one_of_the_meters_of_a_hold_that_redis_has(server):
+    async def story(away):
+        soft, other = _local(), _local(name="other")
+        await away.hold("both", (soft, 500), (other, 500))
+        away.leave()
+        assert isinstance(await away.store.extend("both", [1_000, 0]), Granted)
+        away.settle("both", 900, 300)
+        await away.come_back()
+        assert await away.spent(soft, other) == [900, 300]
+
+    _story(server, story)
+
+
 def test_leases_are_renewed_where_they_are(server):
     async def story(away):
         soft = _local()
