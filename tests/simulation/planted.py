@@ -14,6 +14,7 @@ from policies.outcome import Outcome
 from policies.retry import RetryBudget
 from policies.stores.base import Granted, Line, Settlement, Verdict
 from policies.stores.memory import MemoryStore
+from policies.stores.redis import RedisStore
 from routing.ask import Ask
 from routing.decision import Deployment
 from tests.simulation.world import Parts
@@ -103,10 +104,18 @@ class _CheckThenAdd(MemoryStore):
         return super().hold(hold_id, unlimited, lease_s, is_dispatched=is_dispatched)
 
 
+class _NeverGivesUp(RedisStore):
+    """Forgets about holds whose answer it did not wait for."""
+
+    def _give_up(self, hold_id: str) -> None:
+        pass
+
+
 PLANTED = {
     "commit rule": Parts(pipeline=_WithoutCommitRule),
     "shielded settle": Parts(pipeline=_WithoutShieldedSettle),
     "retry budget": Parts(budget=_EndlessBudget),
     "single probe": Parts(guard=_WithoutSingleProbe),
     "atomic hold": Parts(store=_CheckThenAdd),
+    "given-up holds": Parts(remote=_NeverGivesUp),
 }

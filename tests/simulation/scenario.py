@@ -133,6 +133,29 @@ class Purse:
     wait_s: float = 0.0
 
 
+class Trouble(StrEnum):
+    """What is the matter with Redis for a while."""
+
+    NONE = "none"
+    SLOW = "slow"
+    FROZEN = "frozen"  # it takes what is sent, and does all of it when it thaws
+    GONE = "gone"
+    FULL = "full"  # it refuses what it has no memory for
+    LOSSY = "lossy"  # connections end before a request is there, or before its answer is
+
+
+@dataclass(slots=True, frozen=True)
+class RedisPlan:
+    """The budgets are in a Redis that has this trouble between two moments (seconds of the scenario). `is_local`: they
+    are counted in the process meanwhile, else nobody pays from them.
+    """
+
+    trouble: Trouble
+    from_s: float
+    until_s: float
+    is_local: bool
+
+
 @dataclass(slots=True)
 class Scenario:
     """`groups` are numbers of deployments per model, in order; together they are `deployed`."""
@@ -156,6 +179,7 @@ class Scenario:
     hedged_after_s: float | None = None  # what the first content usually takes here
     hinted_s: float | None = None  # when another process says that it saw the first provider's breaker open
     purse: Purse | None = None  # None: nobody has a budget
+    redis: RedisPlan | None = None  # None: the budgets are in this process
 
 
 def scenario(seed: int) -> Scenario:
@@ -189,6 +213,7 @@ def scenario(seed: int) -> Scenario:
         hedged_after_s=rng.choice((0.1, 0.3, 0.8)) if not is_quiet and rng.random() < 0.2 else None,
         hinted_s=_moment(rng, 6.0) if rng.random() < 0.1 else None,
         purse=_purse(Random(f"purse {seed}"), is_quiet=is_quiet),
+        redis=_redis(Random(f"redis {seed}"), is_quiet=is_quiet),
     )
 
 
@@ -205,6 +230,14 @@ def _purse(rng: Random, *, is_quiet: bool) -> Purse | None:
         places=rng.choice((None, None, 1, 3)),
         wait_s=rng.choice((0.0, 0.5, 3.0)),
     )
+
+
+def _redis(rng: Random, *, is_quiet: bool) -> RedisPlan | None:
+    if rng.random() < 0.6:
+        return None
+    trouble = Trouble.NONE if is_quiet else rng.choice(list(Trouble))
+    from_s = _moment(rng, 3.0)
+    return RedisPlan(trouble, from_s, from_s + rng.choice((0.5, 3.0, 10.0, 20.0)), is_local=rng.random() < 0.5)
 
 
 def _deployed(rng: Random, seed: int, index: int, total_s: float, *, is_quiet: bool) -> Deployed:

@@ -47,7 +47,7 @@ _EXPECTED = {
     "courses": set(Course),
     "statuses": {200, 400, 429, 502, 503, 504, None},
     "causes": {"status", "connect", "reset", "ttft", "idle", "total", "garbage", "cut", "in_band"},
-    "events": {"repeat", "empty budget", "fallback", "refusal", "second call"},
+    "events": {"repeat", "empty budget", "fallback", "refusal", "second call", "redis trouble"},
 }
 
 
@@ -77,6 +77,7 @@ def _count(played, seen):
         happened["empty budget"] += outcome.is_budget_empty
         happened["fallback"] += len(outcome.attempts) > 1 and outcome.ending == "ok"
     happened["refusal"] += len(played.book.refusals)
+    happened["redis trouble"] += played.treasury is not None and played.treasury.is_troubled
 
 
 def test_a_quiet_scenario_is_quiet():
@@ -97,6 +98,7 @@ _SAID = {
     "retry budget": "extra calls of",
     "single probe": "probes are out at",
     "atomic hold": "held, of",
+    "given-up holds": "holds are left",
 }
 
 # Where the search began to find what is rare: tried first, so that it is short while that still holds.

@@ -18,11 +18,13 @@ _PROOFS = 2
 
 class Watch:
     """`problems` are in words. A call is a probe if it began after its breaker's last trip, and the breaker is not
-    closed again. `reputes` are those of the deployments for which calls were asked at that moment, by id and moment.
+    closed again. What is admitted may ask for `asking_s` whether a budget in Redis pays before it begins. `reputes` are
+    those of the deployments for which calls were asked at that moment, by id and moment.
     """
 
-    def __init__(self, guard: Guard, ledger: Ledger, now: Callable[[], float]) -> None:
+    def __init__(self, guard: Guard, ledger: Ledger, now: Callable[[], float], asking_s: float = 0.0) -> None:
         self.problems: list[str] = []
+        self._tie_s = _TIE_S + asking_s
         self._guard, self._ledger, self._now = guard, ledger, now
         self._tripped_s: dict[str, float] = {}
         self.reputes: defaultdict[tuple[str, float], set[Repute]] = defaultdict(set)
@@ -36,21 +38,21 @@ class Watch:
         if self._guard.is_calm and name not in self._tripped_s:
             return
         calls = [own for own in self._ledger.lines if own.provider == name]
-        if any(own.paused_s[0] + _TIE_S < line.opened_s < own.paused_s[1] - _TIE_S for own in calls):
+        if any(own.paused_s[0] + self._tie_s < line.opened_s < own.paused_s[1] - _TIE_S for own in calls):
             self.problems.append(f"call {line.number:03x} came to {name} in a pause that it had asked for")
         state = self._guard.states().get(f"{name}/m", BreakerState.CLOSED)
         tripped_s = self._tripped_s.get(name, -inf)
-        if line.opened_s <= tripped_s + _TIE_S:
+        if line.opened_s <= tripped_s + self._tie_s:
             return
         if state is BreakerState.OPEN:
             self.problems.append(f"call {line.number:03x} came to {name} while its breaker was open")
         elif state is BreakerState.CLOSED and name in self._tripped_s:
             del self._tripped_s[name]
-            proofs = sum(own.opened_s > tripped_s + _TIE_S and _is_proof(own) for own in calls)
+            proofs = sum(own.opened_s > tripped_s + self._tie_s and _is_proof(own) for own in calls)
             if proofs < _PROOFS:
                 self.problems.append(f"the breaker of {name} closed after {proofs} calls that went well")
         elif state is BreakerState.HALF_OPEN:
-            probes = [own for own in calls if own.opened_s > tripped_s + _TIE_S and _is_out(own)]
+            probes = [own for own in calls if own.opened_s > tripped_s + self._tie_s and _is_out(own)]
             if len(probes) > 1:
                 self.problems.append(f"{len(probes)} probes are out at {name} at the same time")
 

@@ -32,6 +32,7 @@ from policies.hedging import HedgeRules, Hedges
 from policies.outcome import Outcome
 from policies.retry import Retries, RetryBudget, RetryRules
 from policies.stores.memory import MemoryStore
+from policies.stores.redis import RedisStore
 from providers.base import Provider, ProviderOptions, Target
 from providers.openai_compatible import build
 from providers.pricing import Price, resolve
@@ -46,7 +47,8 @@ from routing.strategies.ordered import Ordered
 from tests.simulation.clients import Client
 from tests.simulation.loop import ShufflingLoop
 from tests.simulation.purses import Treasury
-from tests.simulation.scenario import ClientPlan, Scenario
+from tests.simulation.redis import shared_store
+from tests.simulation.scenario import ClientPlan, Purse, Scenario
 from tests.simulation.upstreams import Ledger, Line, ScriptedTransport
 from tests.simulation.watch import Watch
 
@@ -58,6 +60,7 @@ CALLERS = {
 }
 _EPOCH_S = 1.75e9
 _USUAL_ANSWERS = 50
+_ASKING_S = 0.3  # what a request may ask a slow Redis before a call
 MAX_TOKENS = 20  # more than any of the scripted answers has
 
 
@@ -69,6 +72,7 @@ class Parts:
     budget: Callable[[float, float], RetryBudget] = RetryBudget
     guard: Callable[..., Guard] = Guard
     store: type[MemoryStore] = MemoryStore
+    remote: type[RedisStore] = RedisStore
 
 
 class Book(Recorder):
@@ -153,7 +157,7 @@ class Stage:
         self._retries = Retries(rules, {}, budgets)
         self._hedges = _experienced(scenario, loop)
         purse = scenario.purse
-        self._treasury = Treasury(purse, parts.store(self._wall), loop, book.logger) if purse is not None else None
+        self._treasury = self._make_treasury(purse, book) if purse is not None else None
         pipeline = self._pipeline(self._runtime("1", guard, scenario.groups), book)
         service = Service(
             settings=None,  # type: ignore[arg-type]  # no request asks for it
@@ -172,7 +176,7 @@ class Stage:
             book,
             service,
             ledger,
-            Watch(guard, ledger, loop.time),
+            Watch(guard, ledger, loop.time, 0.0 if scenario.redis is None else _ASKING_S),
             clients,
             guard,
             budgets,
@@ -195,9 +199,18 @@ class Stage:
         await asyncio.gather(*(self._visit(client) for client in played.clients))
         for timer in timers:
             timer.cancel()
+        if self._treasury is not None:
+            await self._treasury.told()
         await asyncio.sleep(0)
         me = asyncio.current_task()
         played.unfinished = [repr(task) for task in asyncio.all_tasks(self._loop) if task is not me]
+
+    def _make_treasury(self, purse: Purse, book: Book) -> Treasury:
+        plan = self._scenario.redis
+        if plan is None:
+            return Treasury(purse, self._parts.store(self._wall), self._loop, book.logger)
+        store, redis = shared_store(plan, self._loop, self._wall, self._scenario.seed, self._parts.remote)
+        return Treasury(purse, store, self._loop, book.logger, redis=redis, is_local=plan.is_local)
 
     async def _visit(self, client: Client) -> None:
         plan, loop = client.plan, self._loop
