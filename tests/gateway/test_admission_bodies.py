@@ -123,7 +123,7 @@ def test_bodies_of_unknown_length_come_one_after_the_other(monkeypatch):
 
 def test_who_waits_too_long_for_its_turn_is_told_to_come_again(monkeypatch):
     monkeypatch.setattr("gateway.uploads._UNTOLD_BYTES", 10)
-    monkeypatch.setattr("gateway.api.exchange._BODY_STALL_S", 0.5)
+    monkeypatch.setattr("gateway.api.exchange._BODY_STALL_S", 1.0)
 
     async def work(gateway):
         first = await gateway.connect()
@@ -131,9 +131,10 @@ def test_who_waits_too_long_for_its_turn_is_told_to_come_again(monkeypatch):
         await until(lambda: uploads_of(gateway).total_bytes == 20)
         second = await gateway.connect()
         second.writer.write(untold())
-        while not gateway.stage.value("signalbox_shed_total", reason="bodies"):
-            first.writer.write(b"1\r\n \r\n")  # slow, but never still
-            await turns(0.05)
+        async with asyncio.timeout(20):
+            while not gateway.stage.value("signalbox_shed_total", reason="bodies"):
+                first.writer.write(b"1\r\n \r\n")  # slow, but never still
+                await turns(0.05)
         assert statuses(await second.read_all()) == [429]
         client = await half_sent(gateway)
         client.writer.write(CHAT[20:])
