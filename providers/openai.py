@@ -7,6 +7,7 @@ the provider's own bytes wherever they are valid. https://platform.openai.com/do
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -144,6 +145,7 @@ def outbound_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return list(whole.items())
 
 
+@cache
 def _own_version() -> str:
     try:
         return version("signalbox-gateway")

@@ -52,7 +52,7 @@ _asks = st.builds(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(_rules, st.lists(_asks, min_size=10, max_size=20))
 def test_what_is_called_unreachable_is(rules: list[dict[str, Any]], asks: list[Ask]) -> None:
     loaded = load_bytes(json.dumps(_BASE | {"rules": rules}).encode(), file="f", environ={}, known_kinds=["mock"])

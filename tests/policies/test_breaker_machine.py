@@ -157,4 +157,5 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreakerMachine = BreakerMachine.TestCase
-TestBreakerMachine.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+# Sixty steps open, probe and close a breaker several times; every run draws other ones, and the simulations more.
+TestBreakerMachine.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)

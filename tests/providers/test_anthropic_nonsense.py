@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.anthropic import build
@@ -43,7 +43,6 @@ def request(body: dict[str, Any]) -> Request:
     return Request("chat", body, b"", "m", False, True, "r")
 
 
-@settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=6), st.sampled_from(MODELS))
 def test_parameters(members: dict[str, Any], model: str) -> None:
     body = {"messages": [USER], **members}
@@ -53,7 +52,6 @@ def test_parameters(members: dict[str, Any], model: str) -> None:
         assert error.error["type"] == "invalid_request_error"
 
 
-@settings(max_examples=200)
 @given(MESSAGES, st.sampled_from(["user", "assistant", "tool", "system"]))
 def test_messages(messages: list[dict[str, Any]], role: str) -> None:
     body = {"messages": [USER, *({"role": role, **message} for message in messages)], "reasoning_effort": "low"}
@@ -78,7 +76,6 @@ EVENTS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=200)
 @given(st.lists(EVENTS, max_size=6))
 def test_streams(events: list[dict[str, Any]]) -> None:
     decoder = PROVIDER.decoder(request({}), Target("claude"))

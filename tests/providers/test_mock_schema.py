@@ -6,7 +6,7 @@ import warnings
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from providers._mock_pattern import matching
@@ -104,7 +104,6 @@ DEFS = {
 }
 
 
-@settings(max_examples=300, deadline=None)
 @given(schemas, st.integers(0, 2**32), st.lists(st.integers(-100, 100), max_size=3))
 def test_instances_are_valid(schema: dict, seed: int, numbers: list[int]) -> None:
     root = {**schema, "$defs": DEFS}

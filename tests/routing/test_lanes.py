@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.base import Usage
@@ -67,7 +67,6 @@ def outcome_of(found, name, request):
 
 
 @given(routers(), st.lists(st.tuples(st.sampled_from(["auto", "auto", "m0", "sim/other"]), requests()), max_size=6))
-@settings(max_examples=150, deadline=None)
 def test_a_lane_decides_as_the_long_way_does(make, asked):
     short, long = make(), make()
     for name, request in asked:

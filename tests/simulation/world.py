@@ -16,9 +16,11 @@ from typing import Any
 import orjson
 from prometheus_client import CollectorRegistry
 
+from config.schema import Config
 from gateway.admission import OverloadLimits
 from gateway.api.exchange import serve_exchange
 from gateway.availability import Guard
+from gateway.keys.ring import KeyRing
 from gateway.pipeline import SHUTDOWN, Pipeline
 from gateway.runtime import Caller, Runtime, Upstream
 from gateway.service import Service
@@ -31,6 +33,7 @@ from policies.breaker import BreakerSettings
 from policies.hedging import HedgeRules, Hedges
 from policies.outcome import Outcome
 from policies.retry import Retries, RetryBudget, RetryRules
+from policies.scopes import ScopeBook
 from policies.stores.memory import MemoryStore
 from policies.stores.redis import RedisStore
 from providers.base import Provider, ProviderOptions, Target
@@ -59,6 +62,8 @@ CALLERS = {
     for secret, name in zip(_SECRETS, ("one", "two", "three"), strict=True)
 }
 _EPOCH_S = 1.75e9
+# Of an empty configuration, which would be validated anew for every scenario.
+_RING, _SCOPES = KeyRing(), ScopeBook(Config())
 _USUAL_ANSWERS = 50
 _ASKING_S = 0.3  # what a request may ask a slow Redis before a call
 MAX_TOKENS = 20  # more than any of the scripted answers has
@@ -283,6 +288,8 @@ class Stage:
             max_body_bytes=100_000,
             retries=self._retries,
             guard=guard,
+            ring=_RING,
+            scopes=_SCOPES,
             hedge=HedgeRules(max_extra_ratio=0.5) if scenario.hedged_after_s is not None else None,
             hedges=self._hedges,
             overload=OverloadLimits(scenario.max_in_flight, scenario.queue_max, scenario.queue_wait_s),

@@ -4,7 +4,7 @@ from math import isfinite
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing import features
@@ -125,13 +125,11 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from(_KEYS), _JSON, max_size=5))
 def test_no_body_fails(body: dict[str, object]) -> None:
     assert all(map(isfinite, extract(body).values))
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.text(max_size=400))
 def test_no_text_fails(text: str) -> None:
     assert all(map(isfinite, extract_text(text).values))
