@@ -67,6 +67,8 @@ _TOOLS_TIMES = 3
 MAX_SEARCHES = 10
 _SEARCHED_TOKENS = 10_000
 _BEYOND_TEXT = ("tools", "functions", "web_search_options", "plugins", "audio", "prediction")
+SEARCHING = frozenset(("web_search_options", "tools", "plugins"))
+"""Without any of these in its body a request lets nobody search."""
 _SEARCH_TOOLS = ("web_search", "google_search", "googleSearch", "x_search", "openrouter:web_search")
 
 
@@ -90,7 +92,7 @@ def bound_prompt(body: Mapping[str, Any], *, image_tokens: int = MAX_IMAGE_TOKEN
         rendered = _size([tools, body.get("response_format"), body.get("text")])
         total += _TOOLS_FRAMING + (_TOOLS_TIMES - 1) * rendered
         total += sum(_PER_TOOL if _is_function(tool) else _PER_SERVER_TOOL for tool in tools)
-    searches = max_searches(body)
+    searches = 0 if body.keys().isdisjoint(SEARCHING) else max_searches(body)
     return total + searches * _SEARCHED_TOKENS if searches else total
 
 

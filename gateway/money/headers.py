@@ -13,11 +13,11 @@ BUDGET_HEADER = b"x-signalbox-budget"
 def rate_lines(tab: Tab) -> bytes:
     """`x-ratelimit-*` as OpenAI sends them: of each kind the limit with the smallest part left; empty without any."""
     lines, lefts = b"", tab.left
+    if len(lefts) < len(tab.scopes):
+        return lines  # a store that could not say
     for rates in tab.terms.rates:
-        told = [rate for rate in rates if rate.at < len(lefts)]
-        if told:
-            tightest = told[0] if len(told) == 1 else min(told, key=lambda rate: lefts[rate.at] / rate.limit)
-            lines += b"%b%d%b" % (tightest.head, max(0, lefts[tightest.at]), tightest.tail)
+        tightest = rates[0] if len(rates) == 1 else min(rates, key=lambda rate: lefts[rate.at] / rate.limit)
+        lines += b"%b%d%b" % (tightest.head, max(0, lefts[tightest.at]), tightest.tail)
     return lines
 
 

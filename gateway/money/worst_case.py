@@ -6,7 +6,7 @@ from gateway.runtime import Upstream
 from policies.scopes import Scope
 from policies.stores.base import Unit
 from providers.base import Request
-from providers.bounds import asked_tier, bound_prompt, choices_of, is_plain_text, max_answer_of, max_searches
+from providers.bounds import SEARCHING, asked_tier, bound_prompt, choices_of, is_plain_text, max_answer_of, max_searches
 from routing.ask import USUAL_OUTPUT_TOKENS, Ask
 from routing.decision import Deployment
 
@@ -37,6 +37,7 @@ class WorstCase:
         "_upstreams",
         "body_bytes",
         "counted",
+        "is_open_ended",
         "output_cap",
     )
 
@@ -50,15 +51,11 @@ class WorstCase:
         self._is_generating = request.operation != "embeddings"
         self._choices = choices_of(body)
         self._given = max_answer_of(body)
+        self.is_open_ended = self._is_generating and self._given is None  # the caller leaves the length to the model
         self._tier: str | None = None
         self._searches = 0
         self.counted: int | None = None
         self.output_cap: int | None = None
-
-    @property
-    def is_open_ended(self) -> bool:
-        """Whether the caller leaves the length of the answer to the model."""
-        return self._is_generating and self._given is None
 
     def output_of(self, deployment: Deployment) -> int:
         """Tokens per choice that the deployment may write at most."""
@@ -83,7 +80,9 @@ class WorstCase:
             return None
         if self._input < 0:
             body = self._body
-            self._input, self._tier, self._searches = bound_prompt(body), asked_tier(body), max_searches(body)
+            self._input, self._tier = bound_prompt(body), asked_tier(body)
+            if not body.keys().isdisjoint(SEARCHING):
+                self._searches = max_searches(body)
         tokens, window = self._input, target.context_window
         if self.counted is not None and self.is_counted_exactly(deployment):
             tokens = min(tokens, self.counted + _COUNT_MARGIN)

@@ -84,7 +84,10 @@ class Journal:
         `payload` is its JSON, for those who have it already; both are as `countable` returns them.
         """
         if payload is None:
-            record, payload = countable(record)
+            try:
+                payload = orjson.dumps(record, option=orjson.OPT_STRICT_INTEGER)
+            except TypeError:
+                record, payload = countable(record)
         with self._lock:
             self.last = number = self.last + 1
             body = b"%d %b" % (number, payload)

@@ -1,4 +1,4 @@
-"""Holds of one process that survive it: memory decides, a journal remembers, a thread moves the journal into SQLite.
+"""Holds of one process that survive it: memory decides, a journal remembers, a thread writes the same into SQLite.
 
 A settlement is durable when `settle` returns: one append to the journal, which a killed process does not take with it;
 the thread has the machine sync it every second. A hold is written when its call is sent. What was under way at a crash
@@ -120,8 +120,9 @@ class SqliteStore(MemoryStore):
 
     def write_down(self) -> None:
         """Move all of the journal into the tables. Raises nothing: `problem` tells, and the next time tries again."""
+        until = self._journal.last  # what comes meanwhile can wait: the more at once, the less each record costs
         try:
-            while self._applier.step():
+            while self._applier.last < until and self._applier.step():
                 pass
             self._cannot_apply = None
             self._is_set_aside = set_aside(self._folder)

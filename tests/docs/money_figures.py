@@ -44,7 +44,7 @@ def stores() -> str:
     head = ("store", "hold and settlement, CPU µs", "with an entry of the ledger, CPU µs")
     return (
         table(head, rows)
-        + f"\nFive meters per request, {found['at_once']} requests under way, {machine['cpus']} cores, "
+        + f"\nFive meters per request, {found['at_once']} requests under way, {machine['cores']} cores, "
         f"Python {machine['python']}, SQLite {machine['sqlite']}; the writer's thread is included.\n"
     )
 
