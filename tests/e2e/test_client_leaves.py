@@ -72,7 +72,7 @@ def test_before_the_first_byte(ask, upstream, target, stream, measured):
 
 def leave_early(ask, upstream, **body):
     """Leave when the upstream has the request. How many it had had before, and what the client says."""
-    for after_s in (0.3, 1.0, 3.0):  # on a busy machine a client may have left before it had even asked
+    for after_s in (0.2, 1.0, 3.0):  # on a busy machine a client may have left before it had even asked
         asked = len(upstream.requests())
         result = ask("leave_early", "hello", job={"after_s": after_s}, **body)
         if len(upstream.requests()) > asked:

@@ -17,6 +17,7 @@ from tests.gateway.scripted import Answer, Lines, ScriptedTransport
 
 PROMPT, KEY = "canary-of-the-prompt", "canary-of-the-key"
 BODY = b'{"model":"%b","stream":%b,"messages":[{"role":"user","content":"' + PROMPT.encode() + b'"}]}'
+LAST = b"connection: close"  # the end of the answer is the end of the connection, and nobody waits for more
 ANSWERS = {
     "answer": Answer([b"7,3,{}", None]),
     "failure": Answer([b"overloaded", None], status=503),
@@ -36,7 +37,7 @@ def test_one_line_for_each_request_and_nothing_private(name, text):
             log = Lines()
             gateway.stage.recorder.logger = Logger(log, "info", text=text)
             await gateway.talk(
-                post(BODY % (b"m", b"true" if stream else b"false"), b"authorization: Bearer " + KEY.encode())
+                post(BODY % (b"m", b"true" if stream else b"false"), b"authorization: Bearer " + KEY.encode(), LAST)
             )
             return log.lines
 
@@ -67,7 +68,7 @@ def test_half_a_character_in_a_providers_words_is_no_fault_of_the_request():
 
         async def main(stream=stream, answer=answer):
             async with Listening({"a": ScriptedTransport(answer)}) as gateway:
-                data = await gateway.talk(post(BODY % (b"m", stream)))
+                data = await gateway.talk(post(BODY % (b"m", stream), LAST))
                 return data, gateway.stage.log.lines
 
         data, lines = asyncio.run(main())
@@ -145,7 +146,7 @@ def test_what_a_provider_said_is_for_debugging(level, error, is_always_told):
         async with Listening({"a": ScriptedTransport(Answer(fails=error))}, max_attempts=1) as gateway:
             log = Lines()
             gateway.stage.recorder.logger = Logger(log, level)
-            data = await gateway.talk(post(BODY % (b"m", b"false")))
+            data = await gateway.talk(post(BODY % (b"m", b"false"), LAST))
             return data, log.lines
 
     data, lines = asyncio.run(main())
@@ -162,7 +163,7 @@ def test_a_code_that_is_in_our_list_is_told():
 
     async def main():
         async with Listening({"a": ScriptedTransport(Answer(fails=error))}) as gateway:
-            await gateway.talk(post(BODY % (b"m", b"false")))
+            await gateway.talk(post(BODY % (b"m", b"false"), LAST))
             return gateway.stage.log.lines
 
     (line,) = asyncio.run(main())
