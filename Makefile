@@ -6,8 +6,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --requir
 INSTALLED := $(VENV)/.installed
 # Extra arguments for pytest, as in `make test ARGS='-k reload'`.
 ARGS ?=
+# Tests wait for servers as much as they compute, so a core has room for two at a time. Each worker collects all tests:
+# what one of them has compiled is kept for the others, whatever the environment says.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+WORKERS ?= 4
+IN_PARALLEL := -n $(WORKERS) --dist worksteal
 
-.PHONY: install demo serve test coverage check clients lock format bench bench-peers soak fuzz sbom clean
+.PHONY: install demo serve test coverage check collect clients lock format bench bench-peers soak fuzz sbom clean
 
 install: $(INSTALLED)
 
@@ -40,15 +45,20 @@ clients: install
 	@sh .ci/packages
 	@sh tests/clients/install.sh $(BIN)/python
 
+# Compiles the tests while the type checker keeps one core busy. Whoever fails here fails in the run, which says why.
+collect: install
+	@$(PYTEST) -n 0 --collect-only >/dev/null 2>&1 || true
+
 # Thousands of tests start real servers, in CI on a machine that others may use too: there, whoever failed is asked once
 # more, alone. A fault fails again, and both answers stand in the log.
-test: check clients
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -r fEsx $(ARGS) || { [ -n "$(CI)" ] && \
-	    $(BIN)/python -m pytest -n 0 -r fEsx --last-failed --last-failed-no-failures none; }
+test: clients
+	@$(MAKE) --no-print-directory --jobs=2 check $(if $(ARGS),,collect)
+	$(PYTEST) $(IN_PARALLEL) -r fEsx $(ARGS) || { [ -n "$(CI)" ] && \
+	    $(PYTEST) -n 0 -r fEsx --last-failed --last-failed-no-failures none; }
 
 # The same, and which lines it ran: tracing takes nearly as long again.
 coverage: check clients
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -r fEsx --cov --cov-report=term $(ARGS)
+	$(PYTEST) $(IN_PARALLEL) -r fEsx --cov --cov-report=term $(ARGS)
 
 format: install
 	$(BIN)/ruff format .

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from benchmarks.network import leave_pacing_behind
+
 if TYPE_CHECKING:
     from tests.fakes.gateway import GatewayPool
     from tests.fakes.upstream import FakeUpstream
@@ -47,7 +49,24 @@ def _guard(event: str, arguments: tuple[Any, ...]) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "e2e: runs the real gateway, or real clients, as processes")
+    if not hasattr(config, "workerinput"):  # the workers of xdist are started by this process, and are where it is
+        leave_pacing_behind()  # where it is not permitted, what streams takes longer and costs more
     sys.addaudithook(_guard)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that share something costly become neighbours in an order that is random otherwise.
+
+    Workers take runs of tests, so one of them does most of a group (`xdist_group`) and few repeat what it shares.
+    """
+    places: dict[Path | str, int] = {}
+    groups: dict[Path, Path | str] = {}
+    for number, item in enumerate(items):
+        if item.path not in groups:
+            mark = item.get_closest_marker("xdist_group")
+            groups[item.path] = item.path if mark is None else mark.args[0]
+            places.setdefault(groups[item.path], number)
+    items.sort(key=lambda item: places[groups[item.path]])
 
 
 @pytest.fixture(scope="session")

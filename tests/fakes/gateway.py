@@ -25,6 +25,7 @@ ADMIN_KEY = "admin-secret-of-the-tests"
 _START_S = 60.0
 _STOP_S = 30.0
 _PATIENCE_S = 20.0  # for what takes milliseconds on a quiet machine
+_IDLE_GATEWAYS = 4  # more than any one test uses
 
 
 class Gateway:
@@ -249,27 +250,44 @@ class Gateway:
 
 
 class GatewayPool:
-    """Gateways by configuration, started when first asked for and kept to the end of the session."""
+    """Gateways by configuration, started when first asked for.
+
+    The few that were asked for last go on running: one that nobody asks costs little, but many for a whole session
+    cost more than starting some of them again.
+    """
 
     def __init__(self) -> None:
-        self._running: dict[str, Gateway] = {}
+        self._running: dict[str, Gateway] = {}  # who was asked for last stands last
+        self._kept: set[str] = set()
         self._failed: dict[str, AssertionError] = {}
 
     def get(
-        self, config: Mapping[str, Any] | None, *, env: Mapping[str, str] | None = None, workers: int = 1
+        self,
+        config: Mapping[str, Any] | None,
+        *,
+        env: Mapping[str, str] | None = None,
+        workers: int = 1,
+        is_kept: bool = False,
     ) -> Gateway:
+        """For the test that asks. With `is_kept` it runs to the end of the session."""
         key = json.dumps([config, dict(env or {}), workers], sort_keys=True)
         if key in self._failed:  # said once more, but not tried once more for every test
             raise AssertionError(f"as before: {str(self._failed[key])[-200:]}")
-        if key not in self._running:
-            try:
-                self._running[key] = Gateway(config, env=env, workers=workers).__enter__()
-            except AssertionError as failed:
-                self._failed[key] = failed
-                raise
-        else:
-            self._running[key].forget_trouble()
-        return self._running[key]
+        if is_kept:
+            self._kept.add(key)
+        if key in self._running:
+            gateway = self._running[key] = self._running.pop(key)
+            gateway.forget_trouble()
+            return gateway
+        try:
+            gateway = self._running[key] = Gateway(config, env=env, workers=workers).__enter__()
+        except AssertionError as failed:
+            self._failed[key] = failed
+            raise
+        leaving = [key for key in self._running if key not in self._kept][:-_IDLE_GATEWAYS]
+        for key in leaving:
+            self._running.pop(key).__exit__(None, None, None)
+        return gateway
 
     def close(self) -> None:
         for gateway in self._running.values():

@@ -45,7 +45,7 @@ def lane(_lanes: dict[str, Iterator[Lane]]) -> TakeLane:
 def _gateway(
     gateways: GatewayPool, _upstream_process: FakeUpstream, chaos: ChaosProxy, _addresses: tuple[str, str]
 ) -> Gateway:
-    return gateways.get(matrix_config(_upstream_process.base_url, chaos.base_url, *_addresses))
+    return gateways.get(matrix_config(_upstream_process.base_url, chaos.base_url, *_addresses), is_kept=True)
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def config(upstream_url, chaos_url):
 
 @pytest.fixture(scope="session")
 def _continuing(gateways, _upstream_process, chaos):
-    return gateways.get(config(_upstream_process.base_url, chaos.base_url))
+    return gateways.get(config(_upstream_process.base_url, chaos.base_url), is_kept=True)
 
 
 @pytest.fixture
