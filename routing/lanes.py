@@ -45,7 +45,9 @@ class FixedLane:
 
 @dataclass(slots=True, frozen=True)
 class TieredLane:
-    """The classifier alone decides between tiers whose order of candidates never varies."""
+    """The classifier alone decides between tiers whose order of candidates never varies; and a tool's result goes on in
+    the tier of its call.
+    """
 
     room: Room
     name: str
@@ -62,10 +64,17 @@ class TieredLane:
         if self.is_sticky:
             session = session_of(ask.headers, ask.body, ask.key, self.name)
             stay = world.affinity.get(session)
+        found = None
         if stay is not None and ask.is_tool_result():
-            return None
-        found = classify(ask.features(), self.boundaries)
-        candidates = self.candidates[found.tier]
+            tier = stay.tier
+            if tier is None or tier not in self.candidates:
+                return None
+            summary = self.summaries[tier]
+        else:
+            found = classify(ask.features(), self.boundaries)
+            tier = found.tier
+            summary = f"{self.summaries[tier]};confidence={found.confidence:.2f}"
+        candidates = self.candidates[tier]
         if stay is not None and stay.deployment_id != candidates[0].id:
             return None
         return Decision(
@@ -74,8 +83,8 @@ class TieredLane:
             candidates=candidates,
             rejections=self.rejections,
             route=self.route,
-            tier=found.tier,
-            summary=f"{self.summaries[found.tier]}{found.confidence:.2f}",
+            tier=tier,
+            summary=summary,
             classification=found,
             session=session,
             application=ask.application(),
@@ -111,7 +120,7 @@ def _tiered(plan: Plan, strategy: Complexity, route: str) -> TieredLane | None:
         route,
         strategy.boundaries,
         candidates,
-        {tier: f"{summarise(plan.kind, route=route, tier=tier)};confidence=" for tier in plan.tiers},
+        {tier: summarise(plan.kind, route=route, tier=tier) for tier in plan.tiers},
         plan.rejections,
         plan.is_sticky,
     )

@@ -63,7 +63,8 @@ def outcome_of(found, name, request):
     ids = [candidate.id for candidate in decision.candidates]
     assert len(set(ids)) == len(ids), "a candidate stands twice"
     rejected = [(rejection.deployment.id, rejection.reason) for rejection in decision.rejections]
-    return (ids, rejected, decision.tier, decision.summary, decision.is_stay, decision.session), decision
+    why = (decision.tier, decision.summary, decision.classification, decision.is_stay, decision.session)
+    return (ids, rejected, *why), decision
 
 
 @given(routers(), st.lists(st.tuples(st.sampled_from(["auto", "auto", "m0", "sim/other"]), requests()), max_size=6))

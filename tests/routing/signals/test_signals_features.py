@@ -1,6 +1,6 @@
 """Features of whole requests: what is measured, and that nothing a caller sends fails."""
 
-from math import isfinite
+from math import isfinite, log1p
 from pathlib import Path
 
 import pytest
@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing import features
-from routing.features import NAMES, extract, extract_text
+from routing.features import COUNTS, NAMES, extract, extract_text, reader
 from routing.signals.modality import Modality
 from routing.signals.task_type import TaskType
 from routing.signals.tool_stage import ToolStage
-from routing.signals.view import MAX_WORDS
+from routing.signals.view import MAX_WORDS, Index
 
 
 def value(text: str, name: str) -> float:
@@ -109,6 +109,32 @@ def test_case_and_blanks_change_nothing() -> None:
         other = extract_text(noisy)
         assert other.words == plain.words
         assert other.task_type == plain.task_type
+
+
+def test_every_count_stands_for_a_word_class() -> None:
+    classes = {name for module in features._MODULES for name in getattr(module, "LEXICON", {})}
+    assert set(COUNTS) <= set(NAMES)
+    assert set(COUNTS.values()) <= classes
+    assert len(classes) == sum(len(getattr(module, "LEXICON", {})) for module in features._MODULES), "a name twice"
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(["a", "b", "ab", "x"]), max_size=600))
+def test_the_index_counts_as_one_would_by_hand(words: list[str]) -> None:
+    lexicons = {"with_a": frozenset({"a", "ab"}), "none": frozenset({"q"}), "with_b": frozenset({"b", "ab"})}
+    found = dict(zip(lexicons, Index(lexicons).count(words), strict=True))
+    assert found == {name: sum(word in known for word in words) for name, known in lexicons.items()}
+
+
+def test_a_class_of_more_words_than_fit_a_byte_is_counted() -> None:
+    assert value("if " * MAX_WORDS, "connective_words") == log1p(MAX_WORDS)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(NAMES), unique=True, max_size=6), st.text(alphabet="ab.?3 \n$because", max_size=60))
+def test_some_features_alone_are_what_they_are_among_all(names: list[str], text: str) -> None:
+    found = extract_text(text)
+    assert reader(names)(found.view) == tuple(found.values[NAMES.index(name)] for name in names)
 
 
 def test_tokens_count_the_whole_turn_and_words_are_bounded() -> None:
