@@ -24,7 +24,7 @@ from gateway.exposure import open_to_the_world, shared_admin_key
 from gateway.feedback.keeper import FeedbackKeeper
 from gateway.keys.ring import KeyRing, ring_of
 from gateway.keys.table import build_keys
-from gateway.options import check_ca_file, options_of
+from gateway.options import check_ca_file, check_public_only, options_of
 from gateway.planning import Planner
 from gateway.router_files import RouterFiles
 from gateway.runtime import Continues, ListedModel, Runtime, Upstream
@@ -336,7 +336,8 @@ def _connect(inputs: Inputs) -> Upstream:
     own: Transport | None = getattr(provider, "transport", None)
     if own is None:
         ca_file = check_ca_file(inputs.options)
-        own = HttpTransport(connect_s=inputs.timeouts.connect_s, ca_file=ca_file)
+        is_public_only = check_public_only(inputs.options)
+        own = HttpTransport(connect_s=inputs.timeouts.connect_s, ca_file=ca_file, is_public_only=is_public_only)
     return Upstream(provider, own, inputs.timeouts)
 
 

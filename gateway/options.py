@@ -28,6 +28,7 @@ def provider_problem(name: str, provider: ProviderConfig) -> str | None:
         options = options_of(name, provider)
         registry.build(options)
         check_ca_file(options)
+        check_public_only(options)
     except ValueError as error:
         return str(error)
     return None
@@ -46,3 +47,11 @@ def check_ca_file(options: ProviderOptions) -> str | None:
     if b"-----BEGIN CERTIFICATE-----" not in text:
         raise ValueError(f"Provider '{options.name}': ca_file: '{path}' holds no PEM certificate.")
     return str(path)
+
+
+def check_public_only(options: ProviderOptions) -> bool:
+    """Whether the provider's addresses have to be public ones. Raises ValueError when it is neither yes nor no."""
+    value = options.extra.get("public_only", False)
+    if not isinstance(value, bool):
+        raise ValueError(f"Provider '{options.name}': public_only: has to be true or false.")
+    return value

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from ipaddress import ip_address
 from typing import Any
 
 import aiohappyeyeballs
@@ -16,10 +17,17 @@ _MIN_SWEEP_S = 0.05
 Origin = tuple[bool, str, int]  # TLS or not, host, port
 
 
-class Pool:
-    """Connections by origin. Idle ones are reused latest first and closed after `idle_s`, before providers do."""
+class PrivateAddressError(OSError):
+    """A name leads to addresses of private networks only, and such ones are refused."""
 
-    def __init__(self, *, connect_s: float, idle_s: float, tls: ssl.SSLContext) -> None:
+
+class Pool:
+    """Connections by origin. Idle ones are reused latest first and closed after `idle_s`, before providers do. With
+    `is_public_only` an address is looked at after the name was resolved, and the connection goes to that address.
+    """
+
+    def __init__(self, *, connect_s: float, idle_s: float, tls: ssl.SSLContext, is_public_only: bool = False) -> None:
+        self._is_public_only = is_public_only
         self._connect_s = connect_s
         self._idle_s = idle_s
         self._tls = tls
@@ -45,7 +53,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         options: dict[str, Any] = {"ssl": self._tls, "server_hostname": host} if is_tls else {}
         async with asyncio.timeout(self._connect_s):
-            sock = await _open_socket(loop, host, port)
+            sock = await _open_socket(loop, host, port, is_public_only=self._is_public_only)
             try:
                 _, connection = await loop.create_connection(lambda: Connection(loop), sock=sock, **options)
             except BaseException:
@@ -96,9 +104,20 @@ class Pool:
         del idle[:count]
 
 
-async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public network, also where it is an IPv4 address in the clothes of IPv6."""
+    found = ip_address(address.partition("%")[0])
+    found = getattr(found, "ipv4_mapped", None) or found
+    return found.is_global and not found.is_multicast
+
+
+async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int, *, is_public_only: bool) -> socket.socket:
     try:
         addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        if is_public_only:
+            addresses = [found for found in addresses if is_public(str(found[4][0]))]
+            if not addresses:
+                raise PrivateAddressError("none of its addresses is public")
         return await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=_SECOND_ADDRESS_AFTER_S, loop=loop
         )

@@ -18,7 +18,7 @@ import certifi
 from providers.base import Call, Cause, ErrorKind, ProviderError
 from providers.http1 import BadAnswerError, Connection, CutError
 from providers.inflate import Inflater
-from providers.pool import Origin, Pool
+from providers.pool import Origin, Pool, PrivateAddressError
 from providers.retry_hints import is_scarce
 
 _PORTS = {"http": 80, "https": 443}
@@ -75,12 +75,21 @@ class HttpTransport:
     """A connection pool for one provider.
 
     `connect_s` bounds name look-up, TCP and TLS set-up together. `ca_file` is a PEM file with further roots, for
-    providers inside a company network; ValueError when it is not one. Redirects and proxies from the environment are
-    not followed: where bytes go is decided by the configuration alone.
+    providers inside a company network; ValueError when it is not one. With `is_public_only` private addresses are
+    refused. Redirects and proxies from the environment are not followed: where bytes go is decided by the configuration
+    alone.
     """
 
-    def __init__(self, *, connect_s: float, ca_file: str | None = None, idle_connection_s: float = 45.0) -> None:
-        self._pool = Pool(connect_s=connect_s, idle_s=idle_connection_s, tls=_tls_context(ca_file))
+    def __init__(
+        self,
+        *,
+        connect_s: float,
+        ca_file: str | None = None,
+        idle_connection_s: float = 45.0,
+        is_public_only: bool = False,
+    ) -> None:
+        tls = _tls_context(ca_file)
+        self._pool = Pool(connect_s=connect_s, idle_s=idle_connection_s, tls=tls, is_public_only=is_public_only)
         self._targets: dict[tuple[str, str], tuple[Origin, bytes]] = {}
         self._fields: tuple[list[tuple[str, str]], bytes] = ([], b"")
 
@@ -332,6 +341,8 @@ def _reason(error: OSError) -> str:
         return f"its certificate was refused ({what}); roots beside the system's are named in 'ca_file'"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or 'handshake'})"
+    if isinstance(error, PrivateAddressError):
+        return "none of its addresses is public, and 'public_only' refuses the others"
     if isinstance(error, socket.gaierror):
         return f"its name could not be resolved ({error.strerror})"
     if error.errno is not None and error.errno in errno.errorcode:

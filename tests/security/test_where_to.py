@@ -10,6 +10,7 @@ from tests.fakes.upstream import FakeUpstream
 
 pytestmark = pytest.mark.e2e
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "no_proxy")
+PROVIDERS = {"m": "up", "private": "inside"}
 ADDRESSES = ("OPENAI_BASE_URL", "OPENAI_API_BASE", "ANTHROPIC_BASE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -19,8 +20,11 @@ def test_neither_environment_nor_redirects_move_a_call(upstream: FakeUpstream) -
         elsewhere = f"http://127.0.0.1:{trap.getsockname()[1]}"
         env = dict.fromkeys((*PROXIES, *ADDRESSES), elsewhere) | {"no_proxy": "", "NETRC": "/dev/null"}
         config = {
-            "providers": {"up": {"kind": "openai", "api_key": "sk-secret", "base_url": f"{upstream.base_url}/v1"}},
-            "models": {"m": {"deployments": [{"provider": "up", "model": "up-m"}]}},
+            "providers": {
+                "up": {"kind": "openai", "api_key": "sk-secret", "base_url": f"{upstream.base_url}/v1"},
+                "inside": {"kind": "openai", "api_key": "sk-secret", "base_url": elsewhere, "public_only": True},
+            },
+            "models": {name: {"deployments": [{"provider": p, "model": "up-m"}]} for name, p in PROVIDERS.items()},
             "policies": {"retry": {"max_attempts": 1}, "breaker": {"failures": 100, "error_rate": 1}},
         }
         with Gateway(config, env=env) as gateway:
@@ -28,6 +32,9 @@ def test_neither_environment_nor_redirects_move_a_call(upstream: FakeUpstream) -
             for status in (301, 302, 303, 307, 308):
                 upstream.script("up-m", Script(status, (("location", f"{elsewhere}/v1"),), (b"",)))
                 assert gateway.chat("m").status >= 500
+            refused = gateway.chat("private")
+            assert refused.status == 502
+            assert "public_only" in refused.error["attempts"][0]["message"]
             # Addresses inside an answer are text, also where other gateways load them.
             upstream.script("up-m", reply({"error": {"message": f"see {elsewhere}"}}, status=400))
             assert gateway.chat("m").status == 400
