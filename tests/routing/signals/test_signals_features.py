@@ -118,7 +118,6 @@ def test_every_count_stands_for_a_word_class() -> None:
     assert len(classes) == sum(len(getattr(module, "LEXICON", {})) for module in features._MODULES), "a name twice"
 
 
-@settings(max_examples=50)
 @given(st.lists(st.sampled_from(["a", "b", "ab", "x"]), max_size=600))
 def test_the_index_counts_as_one_would_by_hand(words: list[str]) -> None:
     lexicons = {"with_a": frozenset({"a", "ab"}), "none": frozenset({"q"}), "with_b": frozenset({"b", "ab"})}
@@ -130,7 +129,6 @@ def test_a_class_of_more_words_than_fit_a_byte_is_counted() -> None:
     assert value("if " * MAX_WORDS, "connective_words") == log1p(MAX_WORDS)
 
 
-@settings(max_examples=50)
 @given(st.lists(st.sampled_from(NAMES), unique=True, max_size=6), st.text(alphabet="ab.?3 \n$because", max_size=60))
 def test_some_features_alone_are_what_they_are_among_all(names: list[str], text: str) -> None:
     found = extract_text(text)
