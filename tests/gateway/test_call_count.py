@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-_REQUESTS = 100
+_REQUESTS = 200
 
 
 def _profile(tmp_path: Path, *arguments: str) -> dict[str, Any]:
