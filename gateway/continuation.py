@@ -72,15 +72,17 @@ class Continuer:
             outcome.is_budget_empty = budget.tokens < 1
             return False
         for deployment in _able(decision, outcome, broken, error):
+            request = _continuing(outcome.request, sent, deployment, left)  # before anything is taken for it
             ticket = self._runtime.guard.admit(deployment, limits.size)
             if ticket:
                 budget.take()
-                return await self._ask(deployment, ticket, outcome, kept, sink, limits, broken, sent, left)
+                return await self._ask(request, deployment, ticket, outcome, kept, sink, limits, broken, sent)
         outcome.continuation = "no_candidate"
         return False
 
     async def _ask(
         self,
+        request: Request,
         deployment: Deployment,
         ticket: int,
         outcome: Outcome,
@@ -89,9 +91,7 @@ class Continuer:
         limits: Limits,
         broken: Attempt,
         sent: str,
-        left: dict[str, int],
     ) -> bool:
-        request = _continuing(outcome.request, sent, deployment, left)
         joined = Continued(sink, sent, kept.shared, broken.usage, include_usage=request.include_usage)
         # An outcome of its own, because what the caller was told in the head stays as it was.
         second = Outcome(request, outcome.caller, outcome.started, outcome.decision, attempts=outcome.attempts)
@@ -108,6 +108,8 @@ class Continuer:
                 return False
             except ProviderError as error:
                 ticket = 0
+                if error.cause is Cause.UNSUPPORTED:
+                    limits.retry.budget.give_back()  # nothing was sent
                 if error.kind is ErrorKind.STALE and not is_fresh:
                     # A reused connection that died before any byte says nothing: once more, as for any other call.
                     outcome.stale_retries += 1

@@ -21,7 +21,7 @@ from routing.plan import Plan
 from routing.router import Router
 from routing.strategies.ordered import Ordered
 from tests.fakes.virtual_time import run_virtual
-from tests.gateway.scripted import IN_NUSD, OUT_NUSD, Answer, ScriptedTransport, Stage, deployment
+from tests.gateway.scripted import IN_NUSD, OUT_NUSD, Answer, ScriptedProvider, ScriptedTransport, Stage, deployment
 
 RESET = ProviderError(ErrorKind.BROKEN, "The connection was reset.", cause=Cause.RESET)
 STALE = ProviderError(ErrorKind.STALE, "dead", cause=Cause.RESET)
@@ -356,5 +356,37 @@ def test_a_client_that_leaves_during_a_continuation(when):
         assert stage.value("signalbox_continuations_total", outcome="ok" if is_whole else "abandoned") == 1
         assert stage.transports["b"].running == 0
         assert stage.guard.troubles() == []
+
+    run_virtual(work())
+
+
+def test_a_second_call_that_is_not_sent_costs_no_token():
+    cannot = ProviderError(ErrorKind.CALLER, "It has no such parameter.", cause=Cause.UNSUPPORTED)
+
+    async def work():
+        stage = Scene([BROKEN], [])
+        own = stage.runtime.upstreams["b"]
+        stage.runtime.upstreams["b"] = Upstream(ScriptedProvider("b", cannot), own.transport, own.timeouts)
+        outcome = await stage.run()
+        assert (outcome.ending, outcome.continuation) == ("interrupted", "failed")
+        (retry,) = stage.runtime.retries.values()
+        assert retry.budget.tokens == START_TOKENS
+        assert stage.guard._breakers["b/m"].pending == 0
+
+    run_virtual(work())
+
+
+def test_a_fault_while_the_second_call_is_written_takes_nothing(monkeypatch):
+    def fails(*_):
+        raise RecursionError
+
+    async def work():
+        stage = Scene([BROKEN], [GOES_ON])
+        monkeypatch.setattr("gateway.continuation._continuing", fails)
+        with pytest.raises(RecursionError):
+            await stage.run()
+        (retry,) = stage.runtime.retries.values()
+        assert retry.budget.tokens == START_TOKENS
+        assert all(breaker.pending == 0 for breaker in stage.guard._breakers.values())
 
     run_virtual(work())
