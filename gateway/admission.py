@@ -13,7 +13,6 @@ from gateway.wire import refusals
 _TRICKLE = 20  # under pressure one of so many places stays in use, so that a worker never falls silent for good
 _RETRY_MS = (1000, 5000)
 _RESERVED = 10  # one of so many places is for keys with priority, where there are some
-_SPARE = 10  # and one of so many for whoever has less than a fair share, where there are several callers
 
 
 class ShedReason(StrEnum):
@@ -29,26 +28,20 @@ class ShedReason(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class OverloadLimits:
-    """Places per worker. `reserve` of them are for callers with priority only, `spare` for those that have less than
-    half of all. `memory_bytes` is what the worker may occupy, None where the configuration does not say.
-    `max_connections` are the connections of clients.
+    """Places per worker. `reserve` of them are for callers with priority only. `memory_bytes` is what the worker may
+    occupy, None where the configuration does not say. `max_connections` are the connections of clients.
     """
 
     max_in_flight: int = 2000
     queue_max: int = 500
     queue_wait_s: float = 1.0
     reserve: int = 0
-    spare: int = 0
     memory_bytes: int | None = None
     max_connections: int = 4000
 
-    def for_keys(self, count: int, *, has_priority: bool) -> "OverloadLimits":
-        """The same for so many keys, and where there is one with priority, or none."""
-        return replace(
-            self,
-            reserve=self.max_in_flight // _RESERVED if has_priority else 0,
-            spare=self.max_in_flight // _SPARE if count > 1 else 0,
-        )
+    def for_keys(self, *, has_priority: bool) -> "OverloadLimits":
+        """The same where there is a key with priority, or none."""
+        return replace(self, reserve=self.max_in_flight // _RESERVED if has_priority else 0)
 
 
 class Waiter:
@@ -72,8 +65,7 @@ class Gate:
     A place is taken when all of a request is here. Bodies that are still coming have bounds of their own: `uploads`.
 
     Places that come free go round the callers that wait, oldest request first. A caller that would hold more than half
-    of all places is passed over while another one can be served, and never gets the last ones: long streams would keep
-    others out for minutes.
+    of all places is passed over while another one can be served.
     """
 
     __slots__ = (
@@ -214,18 +206,16 @@ class Gate:
 
     def _next(self) -> Waiter | None:
         """Whose turn it is; None where there is no place for any of them."""
+        fair_share = self.limits.max_in_flight // 2
         greedy = None
         for name, queue in self._queues.items():
             first = queue[0]
-            free = self._places(is_priority=first.is_priority) - self.in_flight
-            if free > 0 and self._is_fair(name):
+            if self.in_flight >= self._places(is_priority=first.is_priority):
+                continue
+            if self.held[name] < fair_share:
                 return first
-            if greedy is None and free > self.limits.spare:
-                greedy = first
+            greedy = greedy or first
         return greedy
-
-    def _is_fair(self, name: str) -> bool:
-        return self.held[name] < self.limits.max_in_flight // 2
 
     def _places(self, *, is_priority: bool) -> int:
         limits = self.limits
@@ -235,8 +225,7 @@ class Gate:
 
     def _foresee(self, name: str, *, is_priority: bool) -> ShedReason | None:
         """Why `ask` would refuse at once, if it does."""
-        spare = 0 if self._is_fair(name) else self.limits.spare
-        if self.in_flight < self._places(is_priority=is_priority) - spare:
+        if self.in_flight < self._places(is_priority=is_priority):
             return None
         if self._shedding is not None:
             return self._shedding
@@ -266,4 +255,4 @@ class Gate:
 
     def _set_open(self) -> None:
         is_crowded = self.waiting or self._shedding is not None
-        self.open_below = 0 if is_crowded else self._places(is_priority=False) - self.limits.spare
+        self.open_below = 0 if is_crowded else self._places(is_priority=False)

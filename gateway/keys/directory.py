@@ -99,8 +99,7 @@ class KeyDirectory:
             self._logger.warning("keys not in use", problems=problems)
         self._unusable = tuple(problems)
         has_priority = any(caller.is_priority for caller in keys.values())
-        count = len({caller.name for caller in keys.values()})
-        return replace(runtime, keys=keys, overload=runtime.overload.for_keys(count, has_priority=has_priority))
+        return replace(runtime, keys=keys, overload=runtime.overload.for_keys(has_priority=has_priority))
 
     async def refresh(self) -> None:
         """Read what has changed in the store. Nothing is raised: what is known stays."""

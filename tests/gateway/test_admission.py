@@ -117,17 +117,16 @@ class GateMachine(RuleBasedStateMachine):
         self.gate.shed(ShedReason.MEMORY if is_shedding else None)
         self.sort_out()
 
-    @rule(most=st.integers(1, 8), queue=st.integers(0, 5), reserve=st.integers(0, 1), spare=st.integers(0, 1))
-    def reload(self, most, queue, reserve, spare):
-        self.limits = OverloadLimits(most, queue, 1.0, min(reserve, most - 1), spare if most > 3 else 0)
+    @rule(most=st.integers(1, 8), queue=st.integers(0, 5), reserve=st.integers(0, 1))
+    def reload(self, most, queue, reserve):
+        self.limits = OverloadLimits(most, queue, 1.0, min(reserve, most - 1))
         self.gate.use(self.limits)
         self.sort_out()
 
     def fits(self, name, in_flight):
         limits = self.limits
         most = 1 if self.is_shedding else limits.max_in_flight - (0 if CALLERS[name] else limits.reserve)
-        is_fair = self.served.count(name) < limits.max_in_flight // 2
-        return in_flight < most - (0 if is_fair else limits.spare)
+        return in_flight < most
 
     @invariant()
     def books_are_right(self):
@@ -147,7 +146,7 @@ class GateMachine(RuleBasedStateMachine):
     def a_place_without_a_call_is_a_free_one(self):
         if self.gate.open_below:
             assert not self.queued
-            assert self.gate.open_below <= self.limits.max_in_flight - self.limits.reserve - self.limits.spare
+            assert self.gate.open_below <= self.limits.max_in_flight - self.limits.reserve
 
 
 class BoundedGateMachine(GateMachine):
@@ -362,25 +361,3 @@ def test_a_caller_with_half_of_all_places_is_passed_over():
 
     served = run_virtual(main())
     assert served == [("b", 2), ("b", 3), ("a", 0), ("a", 1)], "and served when nobody else waits"
-
-
-def test_the_last_places_are_for_those_with_less_than_half_of_all():
-    """Streams of one caller that go on for minutes leave room for another one."""
-
-    async def main():
-        limits = OverloadLimits(20, 100).for_keys(2, has_priority=False)
-        assert limits.spare == 2
-        gate = gate_of(asyncio.get_running_loop(), max_in_flight=20, queue_max=100, spare=2)
-        assert gate.open_below == 18
-        gate.in_flight, gate.held["long"] = 18, 18
-        greedy = gate.ask("long", is_priority=False)
-        assert not greedy.future.done()
-        assert gate.ask("other", is_priority=False).future.done()
-        assert gate.ask("other", is_priority=False).future.done()
-        assert not gate.ask("other", is_priority=False).future.done()
-        gate.leave("long")
-        assert not greedy.future.done(), "it is the other one's turn"
-        assert gate.held == {"long": 17, "other": 3}
-        assert OverloadLimits(20, 100).for_keys(1, has_priority=False).spare == 0
-
-    run_virtual(main())
