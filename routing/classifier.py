@@ -163,4 +163,6 @@ def calibrate(scores: Sequence[float], shares: Sequence[float]) -> tuple[float, 
 
 def _confidence(logit: float, low: float, high: float) -> float:
     """The chance to stay between the two boundaries when the logit moves by logistic noise."""
-    return max(0.0, _logistic((high - logit) / _NOISE) - _logistic((low - logit) / _NOISE))
+    above = _logistic((low - logit) / _NOISE) if low > -inf else 0.0
+    below = _logistic((high - logit) / _NOISE) if high < inf else 1.0
+    return max(0.0, below - above)

@@ -89,8 +89,10 @@ def reader(names: Sequence[str]) -> Callable[[View], tuple[float, ...]]:
     in_order = _picker([found.index(name) for name in names])
 
     def read(view: View) -> tuple[float, ...]:
-        measured = chain.from_iterable([measure(view) for measure in measures])
-        return in_order((*map(log1p, classes(view.counts)), *measured))
+        values = [*map(log1p, classes(view.counts))]
+        for measure in measures:
+            values += measure(view)
+        return in_order(values)
 
     return read
 
