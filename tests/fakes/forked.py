@@ -61,9 +61,12 @@ class ForkServer:
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
-            self._channel.send(json.dumps(request).encode())
-            packet = self._channel.recv(_PACKET)
-            assert packet, "the fork server has ended; stderr says why"
+            try:
+                self._channel.send(json.dumps(request).encode())
+                packet = self._channel.recv(_PACKET)
+            except ConnectionError:
+                packet = b""
+            assert packet, "the fork server has ended, perhaps because an import failed; stderr says why"
             answer: dict[str, Any] = json.loads(packet)
             return answer
 
