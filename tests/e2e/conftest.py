@@ -58,8 +58,8 @@ def _clients() -> Iterator[dict[str, Client]]:
         client.close()
 
 
-# A client takes a second to start: all of its tests are for one process of pytest.
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(f"client-{name}")) for name in CLIENTS])
+# A client takes a second to start: modules that drive them are neighbours, so that few workers start them all.
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group("clients")) for name in CLIENTS])
 def client_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
