@@ -28,6 +28,7 @@ _TOKENS = (
     ("x-ratelimit-remaining-tokens", "x-ratelimit-limit-tokens", "x-ratelimit-reset-tokens"),
     ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-reset"),
 )
+_MOST_DIGITS = 18  # more tokens than anybody lacks, and Python refuses to read thousands of digits
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
@@ -50,7 +51,9 @@ def allowance(headers: Mapping[str, str]) -> Allowance | None:
             pause_s = max(pause_s, _reset_s(headers, names))
     for names in _TOKENS:
         left = headers.get(names[0])
-        if left is not None and left.isdecimal() and int(left) < tokens and is_scarce(left, headers.get(names[1])):
+        if left is None or len(left) > _MOST_DIGITS or not left.isdecimal():
+            continue
+        if int(left) < tokens and is_scarce(left, headers.get(names[1])):
             reset_s = _reset_s(headers, names)
             if reset_s:
                 tokens, tokens_s = int(left), reset_s
