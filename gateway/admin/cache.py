@@ -84,7 +84,7 @@ def _purge_of(body: dict[str, Any], context: AdminContext) -> Purge:
     named = (asked.entry, asked.key, asked.model, asked.tag)
     if asked.all == any(name is not None for name in named):
         raise AdminError(
-            400, "invalid_request", "Name what is to be forgotten, or say 'all'; not both and not neither."
+            400, "invalid_parameter", "Name what is to be forgotten, or say 'all'; not both and not neither."
         )
     rules = context.service.runtime.cache
     partition = rules.partition(asked.key) if rules is not None and asked.key is not None else asked.key

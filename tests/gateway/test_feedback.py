@@ -85,7 +85,8 @@ def test_the_rows_are_what_train_reads(gateway: Gateway) -> None:
     assert examples.models == ("small",)
     assert examples.scores.tolist() == [[1.0]]
     body = {"messages": [{"role": "user", "content": "Translate 'good evening' into Dutch."}]}
-    assert examples.features[0] == extract(body)
+    found, expected = examples.features[0], extract(body)
+    assert (found.values, found.words) == (expected.values, expected.words)
 
 
 def test_the_last_score_counts_and_its_row_says_all(gateway: Gateway) -> None:
