@@ -84,7 +84,7 @@ class Outcome:
     explanation: bytes = b""  # of the decision, as header text; only for a caller that wants it
     head_lines: bytes = b""  # finished header lines about budgets, limits and kept answers
     cache: CacheUse = CacheUse.BYPASS
-    cache_key: bytes | None = None  # of what may be kept of it
+    cache_key: bytes | None = None  # of what may be kept of it; empty where none of before will do
 
     duration_s: float = 0.0
     overhead_s: float = 0.0  # what the gateway itself added: the total minus `upstream_s` and `paused_s`

@@ -12,6 +12,7 @@ from gateway.admin.audit import Actor
 from gateway.admin.wire import answer_of, body_of, invalid, read_object
 from gateway.wire.answers import usd
 from policies.cache.purge import Purge
+from policies.cache.rules import CacheRules
 
 _STATS = {
     "object": "cache",
@@ -87,5 +88,5 @@ def _purge_of(body: dict[str, Any], context: AdminContext) -> Purge:
             400, "invalid_parameter", "Name what is to be forgotten, or say 'all'; not both and not neither."
         )
     rules = context.service.runtime.cache
-    partition = rules.partition(asked.key) if rules is not None and asked.key is not None else asked.key
+    partition = (rules or CacheRules()).partition(asked.key) if asked.key is not None else None
     return Purge(asked.entry, partition, asked.model, asked.tag)

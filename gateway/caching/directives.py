@@ -1,12 +1,18 @@
-"""What a caller says about kept answers: RFC 9111 directives in Cache-Control, the same in x-signalbox-cache."""
+"""What a caller says about kept answers, as RFC 9111 directives in Cache-Control or the same in x-signalbox-cache; and
+what else stands beside a body and changes its answer.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
+from gateway.runtime import Caller
 from gateway.wire import refusals
+from routing.ask import tags_of
 
 _CACHE_CONTROL, _OURS = b"cache-control", b"x-signalbox-cache"
+TAGS, MAX_COST = b"x-signalbox-tags", b"x-signalbox-max-cost-usd"
 _OUR_WORDS = frozenset({"no-store", "no-cache", "only-if-cached"})
 
 
@@ -50,3 +56,22 @@ def wish_of(headers: Mapping[bytes, bytes]) -> Wish:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
+
+
+def beside_the_body(caller: Caller, headers: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+    """What decides who answers and is not in the body: also of the caller, so that nobody gets the answer of a model
+    that its key may not use, or not any more.
+    """
+    more: dict[str, Any] = {
+        name.decode(): headers[name].decode("latin-1") for name in (TAGS, MAX_COST) if name in headers
+    }
+    if caller.tags:
+        more["tags"] = sorted(caller.tags)
+    if caller.candidates is not None:
+        more["models"] = sorted(caller.candidates)
+    return more
+
+
+def tags_beside(caller: Caller, headers: Mapping[bytes, bytes]) -> frozenset[str]:
+    """Those of the key and of the request."""
+    return caller.tags | tags_of(headers) if TAGS in headers else caller.tags

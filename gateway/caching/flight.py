@@ -16,9 +16,10 @@ _MOST_BYTES = 8 * 1024 * 1024
 
 
 class Flight:
-    """The Sink of the call. `lead` is the sink of the request that began it."""
+    """The Sink of the call. `lead` is the sink of the request that began it, `epoch` that of the shelf at that time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, lead: Sink) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, lead: Sink, epoch: int) -> None:
+        self.epoch = epoch
         self._loop = loop
         self._lead: Sink | None = lead
         self._news: asyncio.Future[None] | None = None

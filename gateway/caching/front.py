@@ -6,11 +6,12 @@ Only the caller's own answers are looked at, and those of the keys that the conf
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
+from math import inf
 from typing import Any
 
 from gateway.asking import NO_HEADERS
 from gateway.attempt_run import Sink
-from gateway.caching.directives import NO_WISH, Wish, wish_of
+from gateway.caching.directives import MAX_COST, NO_WISH, TAGS, Wish, beside_the_body, tags_beside, wish_of
 from gateway.caching.flight import Flight
 from gateway.caching.kept import Origin, decision_of, entry_of, reply_of, stream_from
 from gateway.caching.vectors import Batch, as_one, batch_of, entries_of, reply_from, rest_of
@@ -25,11 +26,10 @@ from policies.cache.rules import CacheRules
 from policies.cache.shelf import Entry, Shelf
 from policies.outcome import CacheUse, Outcome
 from providers.base import Request
-from routing.ask import tags_of
 
 _CACHE_CONTROL, _CACHE, _EXPLAIN = b"cache-control", b"x-signalbox-cache", b"x-signalbox-explain"
-_ROUTE, _TAGS, _MAX_COST = b"x-signalbox-route", b"x-signalbox-tags", b"x-signalbox-max-cost-usd"
-_NOTHING: Mapping[str, str] = {}
+_ROUTE = b"x-signalbox-route"
+_NOTHING: Mapping[str, Any] = {}
 # Who asks twice in vain asks for itself: errors are nobody else's.
 _MOST_FLIGHTS = 2
 # Whole or streamed, and if streamed with or without its usage: what can be passed on as it comes.
@@ -95,7 +95,8 @@ class CacheFront:
         if not is_fit or unfit(request.operation, request.body) is not None:
             self._metrics.note(request.operation, CacheUse.BYPASS)
             return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
-        more = _beside_the_body(headers) if _TAGS in headers or _MAX_COST in headers else _NOTHING
+        is_plain = not (caller.tags or caller.candidates is not None or TAGS in headers or MAX_COST in headers)
+        more = _NOTHING if is_plain else beside_the_body(caller, headers)
         partition = self._rules.partition(caller.name)
         key = key_of(request.operation, name, request.body, partition, more)
         if request.operation == "embeddings":
@@ -118,9 +119,11 @@ class CacheFront:
             outcome = await self._join(request, caller, sink, started, form)
             if outcome is not None:
                 return outcome
-        origin = Origin(key, partition, _tags(caller, headers), loose_key)
-        flight = Flight(self._loop, sink)
-        run = self._pipeline.run(request, caller, flight, started, timeout_s, headers, cache_key=key)
+        origin = Origin(key, partition, tags_beside(caller, headers), loose_key)
+        flight = Flight(self._loop, sink, self._shelf.epoch)
+        # Who wants it new wants none of before, even when everybody fails.
+        kept_under = key if wish.may_use and wish.max_age_s == inf else b""
+        run = self._pipeline.run(request, caller, flight, started, timeout_s, headers, cache_key=kept_under)
         return await self._lead(flight, form, run, partial(self._keep, flight, origin))
 
     async def _embed(
@@ -132,30 +135,29 @@ class CacheFront:
         timeout_s: float | None,
         headers: Mapping[bytes, bytes],
         wish: Wish,
-        key_parts: tuple[str, str, Mapping[str, str]],
+        key_parts: tuple[str, str, Mapping[str, Any]],
     ) -> Outcome:
         """Vectors that are kept, and a call for those that are not."""
         name, partition, more = key_parts
-        batch = batch_of(self._shelf, name, request.body, partition, more, may_use=wish.may_use)
+        since_s = self._wall_clock() - wish.max_age_s if wish.may_use else inf
+        batch = batch_of(self._shelf, name, request.body, partition, more, since_s)
         if batch is None:
             self._metrics.note("embeddings", CacheUse.BYPASS)
             return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
         if batch.is_whole:
-            entry = as_one(batch)
-            if wish is NO_WISH or self._wall_clock() - entry.stored_s <= wish.max_age_s:
-                outcome = await self._give(request, caller, sink, started, entry, CacheUse.HIT)
-                assert outcome is not None
-                return outcome
-            batch.kept = [None] * len(batch.kept)
+            outcome = await self._give(request, caller, sink, started, as_one(batch), CacheUse.HIT)
+            assert outcome is not None
+            return outcome
         if not wish.may_ask:
             raise not_kept()
-        key = key_of("embeddings", name, request.body, partition, more)
+        # Unlike the key of any input: what is kept of one is not a whole answer.
+        key = key_of("embeddings", name, {**request.body, "input": {"all": request.body["input"]}}, partition, more)
         form = (key, False, False)
         if timeout_s is None and wish is NO_WISH and self._rules.is_exact:
             outcome = await self._join(request, caller, sink, started, form)
             if outcome is not None:
                 return outcome
-        origin = Origin(key, partition, _tags(caller, headers), None)
+        origin = Origin(key, partition, tags_beside(caller, headers), None)
         made: list[Entry] = []
 
         async def run() -> Outcome:
@@ -169,12 +171,13 @@ class CacheFront:
             outcome.reply = reply_from(batch, made)
             return outcome
 
+        flight = Flight(self._loop, sink, self._shelf.epoch)
         return await self._lead(
-            Flight(self._loop, sink), form, run(), lambda _: self._keep_vectors(batch, made) if made else None
+            flight, form, run(), lambda _: self._keep_vectors(flight, batch, made) if made else None
         )
 
     def _loose(
-        self, request: Request, name: str, partition: str, more: Mapping[str, str]
+        self, request: Request, name: str, partition: str, more: Mapping[str, Any]
     ) -> tuple[Entry | None, bytes | None]:
         """An answer to the same in other letters, and under which key that is."""
         loose_key = loose_key_of(request.operation, name, request.body, partition, more)
@@ -184,7 +187,7 @@ class CacheFront:
         """The answer that is under way for an equal request, if one is."""
         for _ in range(_MOST_FLIGHTS):
             flight = self._flights.by_form.get(form) or self._flights.by_key.get(form[0])
-            if flight is None or not flight.is_joinable:
+            if flight is None or not flight.is_joinable or flight.epoch != self._shelf.epoch:
                 break
             is_same = self._flights.by_form.get(form) is flight
             outcome = await self._follow(request, caller, sink, started, flight, is_same=is_same)
@@ -241,6 +244,8 @@ class CacheFront:
         except asyncio.CancelledError as cancelled:
             if flight.leave_lead():
                 await _end(task, cancelled)
+            if task.done() and not task.cancelled() and task.exception() is None:
+                return task.result()  # it was complete, and is recorded as given
             raise
 
     def _landed(
@@ -253,15 +258,22 @@ class CacheFront:
         """The call is over: keep its answer, and tell those who wait."""
         self._flights.remove(form, flight)
         outcome = None if task.cancelled() or task.exception() is not None else task.result()
-        if outcome is not None:
-            self._metrics.note(outcome.request.operation, outcome.cache)
-        flight.close(outcome, None if outcome is None else keep(outcome))
+        entry = None
+        try:
+            if outcome is not None:
+                self._metrics.note(outcome.request.operation, outcome.cache)
+                entry = keep(outcome)
+        finally:  # whatever an answer looks like: nobody waits for ever
+            flight.close(outcome, entry)
 
     def _keep(self, flight: Flight, origin: Origin, outcome: Outcome) -> Entry | None:
         entry = entry_of(outcome, flight.whole_stream(), origin, self._wall_clock(), self._rules)
-        if entry is not None and self._pressure.allows_cache_fills:
+        if entry is not None and self._may_put(flight):
             self._shelf.put(entry)
         return entry
+
+    def _may_put(self, flight: Flight) -> bool:
+        return self._pressure.allows_cache_fills and flight.epoch == self._shelf.epoch
 
     def _vectors(self, outcome: Outcome, batch: Batch, origin: Origin) -> list[Entry]:
         """What is new, to be kept; nothing where the answer has not what was asked for."""
@@ -272,10 +284,10 @@ class CacheFront:
         except (ValueError, TypeError, LookupError):
             return []
 
-    def _keep_vectors(self, batch: Batch, made: list[Entry]) -> Entry:
+    def _keep_vectors(self, flight: Flight, batch: Batch, made: list[Entry]) -> Entry:
         """Returns the answer to the whole request, for those who wait."""
         for entry in made:
-            if self._pressure.allows_cache_fills and len(entry.body) <= self._rules.max_entry_bytes:
+            if self._may_put(flight) and len(entry.body) <= self._rules.max_entry_bytes:
                 self._shelf.put(entry)
         new = iter(made)
         return as_one(Batch(batch.items, batch.keys, [entry or next(new) for entry in batch.kept]))
@@ -292,9 +304,10 @@ class CacheFront:
             else:
                 while not flight.is_over:
                     await flight.news()
-        except asyncio.CancelledError as cancelled:
-            if flight.leave(number) and flight.task is not None:
-                await _end(flight.task, cancelled)
+        except BaseException as error:  # who is not there any more must not hold up the others
+            is_last = flight.leave(number)
+            if is_last and flight.task is not None and isinstance(error, asyncio.CancelledError):
+                await _end(flight.task, error)
             raise
         flight.leave(number)
         if outcome is not None:
@@ -343,14 +356,6 @@ class CacheFront:
             else:
                 outcome.ending, outcome.finish_reason, saved_nusd = first.ending, first.finish_reason, first.cost_nusd
         self._record(outcome, saved_nusd)
-
-
-def _tags(caller: Caller, headers: Mapping[bytes, bytes]) -> frozenset[str]:
-    return caller.tags | tags_of(headers) if _TAGS in headers else caller.tags
-
-
-def _beside_the_body(headers: Mapping[bytes, bytes]) -> Mapping[str, str]:
-    return {name.decode(): headers[name].decode("latin-1") for name in (_TAGS, _MAX_COST) if name in headers}
 
 
 def _beside(request: Request, caller: Caller, started: float, first: Outcome) -> Outcome:

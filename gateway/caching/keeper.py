@@ -39,8 +39,6 @@ class CacheKeeper:
 
     def forget_strangers(self, before: Mapping[str, Caller], after: Mapping[str, Caller]) -> None:
         """A key that is gone leaves nothing to the next one of its name. Both map digests of secrets to callers."""
-        if not len(self.shelf):
-            return
         secrets: dict[str, set[str]] = {}
         for digest, caller in after.items():
             secrets.setdefault(caller.name, set()).add(digest)

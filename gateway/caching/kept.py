@@ -37,7 +37,7 @@ def entry_of(outcome: Outcome, stream: bytes, origin: Origin, now_s: float, rule
         if not (whole.get("data") if request.operation == "embeddings" else is_good(whole)):
             return None
         body = marked(whole, outcome.usage)
-    except (UnfitError, ValueError, TypeError, AttributeError):
+    except (UnfitError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
         return None  # in a shape that we do not know
     if len(body) > rules.max_entry_bytes:
         return None

@@ -32,15 +32,18 @@ class Batch:
 
 
 def batch_of(
-    shelf: Shelf, name: str, body: Mapping[str, Any], partition: str, more: Mapping[str, str], *, may_use: bool
+    shelf: Shelf, name: str, body: Mapping[str, Any], partition: str, more: Mapping[str, Any], since_s: float
 ) -> Batch | None:
-    """None where the inputs are in a form that we do not know. A list of numbers is one text as tokens."""
+    """None where the inputs are in a form that we do not know. A list of numbers is one text as tokens. Entries of
+    before `since_s` (Unix time) will not do.
+    """
     given = body["input"]
     items = given if isinstance(given, list) and given and isinstance(given[0], str | list) else [given]
     if len(items) > _MOST_INPUTS or any(type(item) is not type(items[0]) for item in items):
         return None
     keys = [key_of("embeddings", name, {**body, "input": item}, partition, more) for item in items]
-    return Batch(items, keys, [shelf.get(key) if may_use else None for key in keys])
+    found = [shelf.get(key) for key in keys]
+    return Batch(items, keys, [None if entry is None or entry.stored_s < since_s else entry for entry in found])
 
 
 def rest_of(request: Request, batch: Batch) -> Request:
@@ -60,7 +63,7 @@ def entries_of(outcome: Outcome, batch: Batch, origin: Origin, now_s: float, rul
     """
     assert outcome.reply is not None
     found = orjson.loads(outcome.reply.body)
-    rows, answered_by = found["data"], outcome.answered_by
+    rows, answered_by = _in_order(found["data"]), outcome.answered_by
     new = [place for place, entry in enumerate(batch.kept) if entry is None]
     if len(rows) != len(new) or answered_by is None:
         raise ValueError("not as many embeddings as inputs")
@@ -110,6 +113,14 @@ def as_one(batch: Batch) -> Entry:
     for entry in kept:
         entry.uses += 1
     return replace(oldest, body=reply_from(batch).body, cost_nusd=sum(known) if known else None)
+
+
+def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By their `index`, where each has its own: some servers answer in the order in which they got ready."""
+    by_index = {row.get("index"): row for row in rows}
+    if by_index.keys() == set(range(len(rows))):
+        return [by_index[index] for index in range(len(rows))]
+    return rows
 
 
 def _spread(total: int, lengths: Sequence[int]) -> list[int]:

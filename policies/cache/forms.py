@@ -137,6 +137,15 @@ def _add_logprobs(choice: dict[str, Any], value: Mapping[str, Any] | None) -> No
 
 def stream_of(whole: Mapping[str, Any], *, include_usage: bool) -> bytes:
     """The events of a stream that says the same as `whole`, with its end. Raises UnfitError."""
+    try:
+        return _stream_of(whole, include_usage=include_usage)
+    except UnfitError:
+        raise
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise UnfitError("this is no answer as we know them") from error
+
+
+def _stream_of(whole: Mapping[str, Any], *, include_usage: bool) -> bytes:
     is_chat = whole.get("object") == "chat.completion"
     shared = {name: value for name, value in whole.items() if name not in _OF_ONE_CHUNK}
     shared["object"] = "chat.completion.chunk" if is_chat else "text_completion"

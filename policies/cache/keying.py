@@ -80,13 +80,14 @@ def unfit(operation: Operation, body: Mapping[str, Any]) -> str | None:
     tools = body.get("tools")
     if tools and any(type(tool) is not dict or tool.get("type", "function") != "function" for tool in tools):
         return "live"  # the provider itself runs the others
-    if operation == "chat" and "audio" in (body.get("modalities") or ()):
+    modalities = body.get("modalities")
+    if operation == "chat" and type(modalities) is list and "audio" in modalities:
         return "audio"
     return None
 
 
 def key_of(
-    operation: Operation, name: str, body: Mapping[str, Any], partition: str, more: Mapping[str, str] = _NOTHING
+    operation: Operation, name: str, body: Mapping[str, Any], partition: str, more: Mapping[str, Any] = _NOTHING
 ) -> bytes:
     """32 bytes. `name` is the model or route that was asked for, `partition` who may share the answer, `more` what
     stands beside the body and decides who answers.
@@ -107,7 +108,7 @@ def key_of(
 
 
 def loose_key_of(
-    operation: Operation, name: str, body: Mapping[str, Any], partition: str, more: Mapping[str, str] = _NOTHING
+    operation: Operation, name: str, body: Mapping[str, Any], partition: str, more: Mapping[str, Any] = _NOTHING
 ) -> bytes | None:
     """The same for requests whose last text differs in case, politeness and punctuation only; None where the letter
     counts. All else counts as it does for `key_of`, and no key of one kind is one of the other.

@@ -29,7 +29,8 @@ class Purge:
         )
 
     def carry_out(self, shelf: Shelf) -> int:
-        """Forget them. Returns how many there were."""
+        """Forget them. Returns how many there were. What is under way now will not be kept."""
+        shelf.epoch += 1
         return sum(shelf.drop(entry.key) for entry in shelf if self.takes(entry))
 
     def to_json(self) -> dict[str, Any]:

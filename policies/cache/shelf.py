@@ -79,6 +79,7 @@ class Shelf:
         self._sketch = [bytearray(_WIDTH) for _ in range(_ROWS)]
         self._samples = 0
         self.evicted = 0
+        self.epoch = 0  # counts purges: what was asked for before one is not put here after it
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

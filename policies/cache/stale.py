@@ -13,7 +13,7 @@ class StaleAnswers:
 
     def answer(self, outcome: Outcome) -> bool:
         """Whether one is the reply now."""
-        entry = None if outcome.cache_key is None else self._shelf.get(outcome.cache_key, is_stale_fine=True)
+        entry = self._shelf.get(outcome.cache_key, is_stale_fine=True) if outcome.cache_key else None
         if entry is None:
             return False
         outcome.reply = Reply(entry.body, entry.usage, entry.finish_reason)
