@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from policies.cache.normal import normal
+from policies.cache.normal import is_about_text, normal
 from providers.base import Operation
 
 # They say who asks, for what purpose or how the answer is sent, not what is asked.
@@ -120,7 +120,8 @@ def loose_key_of(
     if last["role"] != "user" or type(said) is not str or any(message["role"] == "tool" for message in before):
         return None
     text = normal(said)
-    if text is None:
+    instructions = (str(message.get("content")) for message in before if message["role"] in ("system", "developer"))
+    if text is None or any(map(is_about_text, instructions)):
         return None
     return key_of(
         operation, name, {**body, "messages": [*before, last | {"content": {"normal": text}}]}, partition, more

@@ -132,6 +132,7 @@ def test_no_name_can_be_written_to_look_like_something_else(name, partition, tex
         ({"plugins": [{"id": "web"}]}, "live"),
         ({"tools": [{"type": "web_search"}]}, "live"),
         ({"modalities": ["text", "audio"]}, "audio"),
+        ({"modalities": 5}, None),
     ],
 )
 def test_what_is_never_kept(more, why):
@@ -169,6 +170,7 @@ def test_only_the_last_text_may_be_written_otherwise():
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]},
         {"messages": [{"role": "user", "content": None}]},
         _said(("user", "what does f(x) do?")),
+        _said(("system", "Translate what the user says into German."), ("user", "hello")),
     ],
 )
 def test_the_letter_counts(more):
