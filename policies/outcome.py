@@ -77,7 +77,7 @@ class Outcome:
     upstream_s: float = 0.0  # time in which an upstream call was running
     ended: float = 0.0
     stale_retries: int = 0
-    paused_s: float = 0.0  # time in which a repeated call was waited with
+    paused_s: float = 0.0  # time in which a repeated call was waited with, or for the call of somebody before
     is_budget_empty: bool = False  # one more call would have been made, had there been a token for it
     continuation: Continuation | None = None  # None: the stream did not break, or ends with an error anyway
     joined: Attempt | None = None  # the call that broke, where `answered_by` went on with its answer

@@ -92,8 +92,11 @@ class Flight:
         return not self._followers and self._lead is None
 
     def leave_lead(self) -> bool:
-        """The request that began it is gone. Whether nobody is left."""
-        self._lead = None
+        """The request that began it is gone. Whether nobody is left: then it gets what is still written, as it would
+        without others.
+        """
+        if self._followers:
+            self._lead = None
         return not self._followers
 
     def take(self, number: int) -> bytes:

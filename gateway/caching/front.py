@@ -196,7 +196,14 @@ class CacheFront:
         return None
 
     async def _give(
-        self, request: Request, caller: Caller, sink: Sink, started: float, entry: Entry, use: CacheUse
+        self,
+        request: Request,
+        caller: Caller,
+        sink: Sink,
+        started: float,
+        entry: Entry,
+        use: CacheUse,
+        waited_s: float = 0.0,
     ) -> Outcome | None:
         """An answer from an entry; None where it cannot be told in the form that is wanted."""
         frames = b""
@@ -207,7 +214,7 @@ class CacheFront:
                 return None
         outcome = Outcome(request, caller.name, started, decision_of(entry), cache=use)
         outcome.head_lines = entry.head_lines(self._wall_clock())
-        outcome.finish_reason = entry.finish_reason
+        outcome.finish_reason, outcome.paused_s = entry.finish_reason, waited_s
         entry.uses += 1
         if not request.stream:
             outcome.reply = reply_of(entry)
@@ -296,7 +303,7 @@ class CacheFront:
         self, request: Request, caller: Caller, sink: Sink, started: float, flight: Flight, *, is_same: bool
     ) -> Outcome | None:
         """The answer of a call that is under way; None where it brings none that fits."""
-        number = flight.join()
+        number, joined = flight.join(), self._clock()
         try:
             outcome = None
             if is_same and request.stream:
@@ -313,12 +320,13 @@ class CacheFront:
         if outcome is not None:
             return outcome
         if flight.entry is not None:
-            return await self._give(request, caller, sink, started, flight.entry, CacheUse.SHARED)
+            waited_s = self._clock() - joined
+            return await self._give(request, caller, sink, started, flight.entry, CacheUse.SHARED, waited_s)
         first = flight.outcome
         if first is None or first.ending != "caller_error" or first.refusal is None:
             return None
         outcome = Outcome(request, caller.name, started, first.decision, cache=CacheUse.SHARED)
-        outcome.ending, outcome.refusal = first.ending, first.refusal
+        outcome.ending, outcome.refusal, outcome.paused_s = first.ending, first.refusal, self._clock() - joined
         self._record(outcome, None)
         return outcome
 
@@ -326,12 +334,14 @@ class CacheFront:
         self, request: Request, caller: Caller, sink: Sink, started: float, flight: Flight, number: int
     ) -> Outcome | None:
         outcome: Outcome | None = None
+        joined = self._clock()
         try:
             while True:
                 is_last, data = flight.is_over, flight.take(number)
                 if data and flight.begun is not None:
                     if outcome is None:
                         outcome = _beside(request, caller, started, flight.begun)
+                        outcome.paused_s = self._clock() - joined
                         sink.start(outcome)
                     await _write(sink, data)
                 elif is_last:
@@ -344,6 +354,7 @@ class CacheFront:
             raise
         finally:
             if outcome is not None:
+                outcome.paused_s = self._clock() - joined
                 self._landed_beside(outcome, flight)
         return outcome
 

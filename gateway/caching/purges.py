@@ -31,15 +31,21 @@ class SharedPurges:
         """Carry out what the others tell, and once more what came from here. Until cancelled."""
         while self._path is not None:
             await asyncio.sleep(_LOOK_S)
-            if self._size() > self._seen:
+            if self._size() != self._seen:
                 for line in self._new_lines():
-                    carry_out(Purge(**orjson.loads(line)))
+                    with suppress(ValueError, TypeError):  # of another version
+                        carry_out(Purge(**orjson.loads(line)))
 
     def _new_lines(self) -> list[bytes]:
         assert self._path is not None
-        with self._path.open("rb") as file:
-            file.seek(self._seen)
-            data = file.read()
+        if self._size() < self._seen:
+            self._seen = 0  # somebody cleaned up: what is new begins anew
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._seen)
+                data = file.read()
+        except OSError:
+            return []
         whole, newline, _ = data.rpartition(b"\n")
         self._seen += len(whole) + len(newline)
         return whole.split(b"\n") if newline else []

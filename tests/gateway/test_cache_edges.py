@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.caching.purges import SharedPurges
 from gateway.runtime import Caller
 from policies.cache.purge import Purge
 from policies.cache.rules import CacheRules
 from policies.outcome import CacheUse
 from providers.base import Request
+from tests.fakes.virtual_time import run_virtual
 from tests.gateway.scripted import Answer
 from tests.gateway.test_cache_front import BROKEN, REPLY, STREAM, WHOLE, Reader, play
 
@@ -160,6 +162,35 @@ def test_a_follower_whose_sink_fails_holds_up_nobody():
         assert (await first).ending == "ok"
 
     play(work, STREAM)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_to_wait_for_somebody_elses_call_is_no_work_of_ours(stream):
+    async def work(scene):
+        ends = await asyncio.gather(*(scene.ask(stream=stream) for _ in range(2)))
+        assert ends[1].cache is CacheUse.SHARED
+        assert ends[1].duration_s >= 0.5
+        assert ends[1].overhead_s < 0.01
+
+    play(work, STREAM if stream else REPLY)
+
+
+def test_purges_of_others_are_heard_whatever_happens_to_the_file(tmp_path):
+    async def work():
+        heard, ours, others = [], SharedPurges(tmp_path), SharedPurges(tmp_path)
+        task = asyncio.create_task(ours.follow(heard.append))
+        file = tmp_path / "cache-purges.jsonl"
+        file.write_bytes(b'no JSON\n{"unknown": 1}\n')
+        others.tell(Purge(tag="first"))
+        await asyncio.sleep(1)
+        file.unlink()
+        await asyncio.sleep(1)
+        others.tell(Purge(tag="second"))
+        await asyncio.sleep(1)
+        task.cancel()
+        assert [purge.tag for purge in heard] == ["first", "second"]
+
+    run_virtual(work())
 
 
 def test_a_complete_answer_that_meets_the_end_of_the_process_is_handed_over():
