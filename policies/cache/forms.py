@@ -65,8 +65,10 @@ def whole_of(stream: bytes) -> dict[str, Any]:
                 is_over = True
                 continue
             chunk = lenient_json.loads(event.data)
-            if not shared:
-                shared = {name: value for name, value in chunk.items() if name not in _OF_ONE_CHUNK}
+            # Not all of it comes with the first chunk: Azure's says nothing but how the prompt was filtered.
+            for name, value in chunk.items():
+                if name not in _OF_ONE_CHUNK and not shared.get(name):
+                    shared[name] = value
             usage = chunk.get("usage") or usage
             for choice in chunk["choices"]:
                 _add(choices.setdefault(choice["index"], {"index": choice["index"]}), choice)
@@ -116,6 +118,8 @@ def _add_call(calls: list[dict[str, Any]], piece: Mapping[str, Any]) -> None:
     call = calls[number]
     for name, value in piece.items():
         if name == "function":
+            if value.get("name") and call["function"]["name"]:
+                raise UnfitError("a name in pieces, or once more")
             for part, text in value.items():
                 call["function"][part] = (call["function"].get(part) or "") + (text or "")
         elif name != "index" and value is not None:

@@ -74,6 +74,22 @@ def test_logprobs_stay_with_their_text():
     assert whole_of(b"".join(parts))["choices"][0]["logprobs"] == logprobs
 
 
+def test_what_comes_with_a_later_chunk_is_part_of_the_answer():
+    filtered = {"id": "", "object": "", "created": 0, "model": "", "choices": [], "prompt_filter_results": [7]}
+    last = json.loads(_chunk({}, "stop")[6:]) | {"citations": ["x"]}
+    stream = b"".join(
+        [
+            b"data: %b\n\n" % json.dumps(filtered).encode(),
+            _chunk({"content": "a"}),
+            b"data: %b\n\n" % json.dumps(last).encode(),
+            DONE,
+        ]
+    )
+    whole = whole_of(stream)
+    assert {"object": "chat.completion", "prompt_filter_results": [7], "citations": ["x"]}.items() <= whole.items()
+    assert SHARED.items() <= whole.items()
+
+
 def test_calls_in_pieces():
     stream = b"".join(
         [
@@ -97,6 +113,10 @@ def test_calls_in_pieces():
         _chunk({"content": ["parts"]}, "stop") + DONE,
         _chunk({"audio": {"data": "x"}}, "stop") + DONE,
         _chunk({"content": "a"}, "stop", vendor_state={"x": 1}) + DONE,
+        _chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{"}}]})
+        + _chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "}"}}]})
+        + _chunk({}, "tool_calls")
+        + DONE,
         b"data: nonsense\n\n" + DONE,
         b'data: {"error": {"message": "late"}}\n\n' + DONE,
         DONE,
