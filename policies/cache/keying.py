@@ -29,7 +29,8 @@ _NO_MATTER = frozenset(
         "user",
     }
 )
-# What OpenAI's specification gives as the value of a field that is left out.
+# What OpenAI's specification gives as the value of a field that is left out. Not `max_tokens` of completions: other
+# servers go on beyond OpenAI's 16, and a longer answer would break the limit of who names it.
 _DEFAULTS: Mapping[Operation, Mapping[str, Any]] = {
     "chat": {
         "frequency_penalty": 0,
@@ -53,7 +54,6 @@ _DEFAULTS: Mapping[Operation, Mapping[str, Any]] = {
         "echo": False,
         "frequency_penalty": 0,
         "logit_bias": {},
-        "max_tokens": 16,
         "n": 1,
         "presence_penalty": 0,
         "stop": [],

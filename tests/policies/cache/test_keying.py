@@ -139,6 +139,11 @@ def test_what_is_never_kept(more, why):
     assert unfit("chat", HELLO | more) == why
 
 
+def test_a_limit_of_length_is_not_what_every_server_has_without_one():
+    free = {"prompt": "once upon a time"}
+    assert key_of("completions", "m", free, "key:a") != key_of("completions", "m", free | {"max_tokens": 16}, "key:a")
+
+
 def _loose(body, name="m", partition="key:a", operation="chat"):
     return loose_key_of(operation, name, body, partition)
 
