@@ -42,6 +42,7 @@ def config_of(upstream: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def spent(_upstream_process) -> Iterator[Gateway]:
     """A gateway that has served three calls of two keys, one of them in a team and with a fallback."""
+    _upstream_process.reset()  # what the test before had it say
     with Gateway(config_of(_upstream_process)) as gateway:
         assert ask(gateway, "solo").status == 200
         assert ask(gateway, "member", stream=True).status == 200
@@ -126,6 +127,7 @@ def test_budgets_are_shown(spent):
 
 
 def test_budgets_are_raised_and_reset(_upstream_process):
+    _upstream_process.reset()
     with Gateway(config_of(_upstream_process)) as gateway:
         before = gateway.admin("budgets/own?key=own")
         while ask(gateway, "own").status == 200:
