@@ -74,6 +74,7 @@ class Service:
         pipeline = Pipeline(runtime, self.recorder, self.loop, self.clock, self.wall_clock, self.mirrors, self.desk)
         self._put_cache_before(pipeline)
         self.cache.forget_strangers(self.runtime.keys, runtime.keys)
+        self.cache.forget_changed(self.runtime, runtime)
         self.pipeline = pipeline
         self.gate.use(runtime.overload)
 

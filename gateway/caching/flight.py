@@ -13,13 +13,26 @@ from policies.outcome import Outcome
 # What is kept of a stream for those who come later, and to be kept when it is over. A longer one is not kept: what
 # everybody has read is forgotten, nobody can join, and the slowest reader sets the pace.
 _MOST_BYTES = 8 * 1024 * 1024
+# The same of all streams under way together.
+_MOST_IN_ALL_BYTES = 64 * 1024 * 1024
+
+
+class Room:
+    """The bytes that streams under way may still remember."""
+
+    def __init__(self, free: int = _MOST_IN_ALL_BYTES) -> None:
+        self.free = free
 
 
 class Flight:
-    """The Sink of the call. `lead` is the sink of the request that began it, `epoch` that of the shelf at that time."""
+    """The Sink of the call. `lead` is the sink of the request that began it, `epoch` that of the shelf at that time,
+    `room` is shared by all.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, lead: Sink, epoch: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, lead: Sink, epoch: int, room: Room) -> None:
         self.epoch = epoch
+        self._memory = room
+        self._is_long = False
         self._loop = loop
         self._lead: Sink | None = lead
         self._news: asyncio.Future[None] | None = None
@@ -45,9 +58,11 @@ class Flight:
     def write(self, data: bytes) -> Awaitable[None] | None:
         self.frames.append(data)
         self._size += len(data)
+        self._memory.free -= len(data)
+        self._is_long |= self._size > _MOST_BYTES or self._memory.free < 0
         self._tell()
         waiting = self._lead.write(data) if self._lead is not None else None
-        if self._size > _MOST_BYTES:
+        if self._is_long:
             self._forget()
             if self._followers:
                 return self._slowest(waiting)
@@ -66,16 +81,17 @@ class Flight:
     def close(self, outcome: Outcome | None, entry: Entry | None) -> None:
         """The call is over."""
         self.outcome, self.entry, self.is_over = outcome, entry, True
+        self._memory.free += sum(map(len, self.frames))
         self._tell()
 
     def whole_stream(self) -> bytes:
         """All of it; nothing where it is too long to be kept."""
-        return b"".join(self.frames) if self._size <= _MOST_BYTES else b""
+        return b"" if self._is_long else b"".join(self.frames)
 
     @property
     def is_joinable(self) -> bool:
         """Whether somebody who comes now gets everything from the beginning, and soon."""
-        return not self.is_over and self._size <= _MOST_BYTES
+        return not self.is_over and not self._is_long
 
     def join(self) -> int:
         """One more waits. Returns its number."""
@@ -132,6 +148,7 @@ class Flight:
         """Frames that all have read; at once all of them where nobody follows."""
         end = self._first + len(self.frames)
         upto = min(self._followers.values(), default=end)
+        self._memory.free += sum(map(len, self.frames[: upto - self._first]))
         del self.frames[: upto - self._first]
         self._first = upto
 

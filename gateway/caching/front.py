@@ -12,7 +12,7 @@ from typing import Any
 from gateway.asking import NO_HEADERS
 from gateway.attempt_run import Sink
 from gateway.caching.directives import MAX_COST, NO_WISH, TAGS, Wish, beside_the_body, tags_beside, wish_of
-from gateway.caching.flight import Flight
+from gateway.caching.flight import Flight, Room
 from gateway.caching.kept import Origin, decision_of, entry_of, reply_of, stream_from
 from gateway.caching.vectors import Batch, as_one, batch_of, entries_of, reply_from, rest_of
 from gateway.memory import Pressure
@@ -42,6 +42,7 @@ class Flights:
     def __init__(self) -> None:
         self.by_form: dict[_Form, Flight] = {}
         self.by_key: dict[bytes, Flight] = {}
+        self.room = Room()
 
     def add(self, form: _Form, flight: Flight) -> None:
         self.by_form[form] = self.by_key[form[0]] = flight
@@ -120,7 +121,7 @@ class CacheFront:
             if outcome is not None:
                 return outcome
         origin = Origin(key, partition, tags_beside(caller, headers), loose_key)
-        flight = Flight(self._loop, sink, self._shelf.epoch)
+        flight = Flight(self._loop, sink, self._shelf.epoch, self._flights.room)
         # Who wants it new wants none of before, even when everybody fails.
         kept_under = key if wish.may_use and wish.max_age_s == inf else b""
         run = self._pipeline.run(request, caller, flight, started, timeout_s, headers, cache_key=kept_under)
@@ -171,7 +172,7 @@ class CacheFront:
             outcome.reply = reply_from(batch, made)
             return outcome
 
-        flight = Flight(self._loop, sink, self._shelf.epoch)
+        flight = Flight(self._loop, sink, self._shelf.epoch, self._flights.room)
         return await self._lead(
             flight, form, run(), lambda _: self._keep_vectors(flight, batch, made) if made else None
         )

@@ -10,7 +10,7 @@ from gateway.caching.front import CacheFront, Flights
 from gateway.caching.purges import SharedPurges
 from gateway.memory import Pressure
 from gateway.pipeline import Pipeline
-from gateway.runtime import Caller
+from gateway.runtime import Caller, Runtime
 from gateway.telemetry.recorder import Recorder
 from policies.cache.purge import Purge
 from policies.cache.rules import CacheRules
@@ -49,6 +49,15 @@ class CacheKeeper:
             if digests.isdisjoint(secrets.get(name, ())):
                 Purge(partition=f"key:{name}").carry_out(self.shelf)
 
+    def forget_changed(self, before: Runtime, after: Runtime) -> None:
+        """Answers of models and routes that are gone, or that others stand behind now."""
+        if before.router is after.router:
+            return
+        was, now = _behind(before), _behind(after)
+        for name in {entry.name for entry in self.shelf}:
+            if was.get(name) != now.get(name):
+                Purge(name=name).carry_out(self.shelf)
+
     async def follow(self) -> None:
         """Forget what other workers are told to. Until cancelled."""
         await self._shared.follow(lambda purge: purge.carry_out(self.shelf))
@@ -74,6 +83,16 @@ class CacheKeeper:
         recorder.metrics.cache.follow(self.shelf)
         front = CacheFront(pipeline, rules, self.shelf, self._flights, recorder, loop, clock, self._clock, pressure)
         pipeline.answer = front.run
+
+
+def _behind(runtime: Runtime) -> dict[str, tuple[object, ...]]:
+    """Who may answer for each name, and over which connection: that is another one for another address or secret."""
+    upstreams = runtime.upstreams
+    found: dict[str, tuple[object, ...]] = {
+        name: tuple((one.id, id(upstreams.get(one.provider))) for one in plan.deployments())
+        for name, plan in runtime.router.plans.items()
+    }
+    return found | {f"{name}/*": (id(upstream),) for name, upstream in upstreams.items()}
 
 
 def cache_rules(config: Config) -> CacheRules | None:

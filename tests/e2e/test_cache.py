@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from gateway.cli.cache import command as cache
 from tests.e2e.setup import KEY, key_row, standard_config
 from tests.e2e.test_client_matrix import AWKWARD, CITY_FORMAT, CLOCK, WEATHER
-from tests.fakes.gateway import ADMIN_KEY
+from tests.fakes.gateway import ADMIN_KEY, Gateway
 from tests.fakes.http import send
 
 pytestmark = pytest.mark.e2e
@@ -231,3 +231,25 @@ def test_the_command(cached, upstream):
     refused = runner.invoke(cache, ["stats", "--url", cached.admin_url], env={"SIGNALBOX_ADMIN_KEY": "wrong"})
     assert refused.exit_code == 1
     assert "wrong" not in refused.output
+
+
+def test_answers_of_models_that_changed_or_are_gone_go_with_them(upstream):
+    config = standard_config(upstream)
+    config["policies"]["cache"] = {"exact": {"enabled": True}, "serve_stale_on_error": True}
+    with Gateway(config) as gateway:
+
+        def use(model):
+            headers = {"authorization": f"Bearer {KEY}"}
+            answer = gateway.chat(model, "reloaded", headers=headers)
+            return answer.status, answer.headers.get("x-signalbox-cache")
+
+        for expected in ("miss", "hit"):
+            assert [use(model) for model in ("first", "second", "both")] == [(200, expected)] * 3
+        config["models"]["first"]["deployments"][0]["model"] = "up-other"
+        gateway.write(config)
+        assert gateway.reload().status == 200
+        assert [use(model) for model in ("first", "second", "both")] == [(200, "miss"), (200, "hit"), (200, "miss")]
+        del config["models"]["second"], config["routes"]
+        gateway.write(config)
+        assert gateway.reload().status == 200
+        assert [use(model)[0] for model in ("first", "second", "both")] == [200, 404, 404]

@@ -14,7 +14,7 @@ from policies.outcome import CacheUse
 from providers.base import Request
 from tests.fakes.virtual_time import run_virtual
 from tests.gateway.scripted import Answer
-from tests.gateway.test_cache_front import BROKEN, REPLY, STREAM, WHOLE, Reader, play
+from tests.gateway.test_cache_front import BROKEN, REPLY, STREAM, WHOLE, Reader, _long, play
 
 
 async def _embed(scene, given, **headers):
@@ -210,3 +210,20 @@ def test_a_complete_answer_that_meets_the_end_of_the_process_is_handed_over():
 
     task = None
     play(work, STREAM)
+
+
+def test_streams_under_way_share_what_they_may_remember():
+    async def work(scene):
+        room = scene.keeper._flights.room
+        room.free = 1_000_000
+        ends = await asyncio.gather(*(scene.ask(f"story {number}", stream=True) for number in range(4)))
+        assert {end.ending for end in ends} == {"ok"}
+        assert room.free == 1_000_000
+        assert 1 <= len(scene.keeper.shelf) <= 3, "those that there was room for"
+        follower = Reader()
+        both = [scene.ask("again", stream=True), scene.ask("again", stream=True, sink=follower)]
+        assert {end.ending for end in await asyncio.gather(*both)} == {"ok"}
+        assert follower.data.endswith(b"data: [DONE]\n\n")
+        assert room.free == 1_000_000
+
+    play(work, *[_long(5, 80_000)] * 5)
