@@ -6,11 +6,13 @@ The parent handles no traffic. Workers are whole processes started anew, so that
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -115,6 +117,10 @@ class Supervisor:
                 worker.send_signal(signal.SIGHUP)
 
 
+# A worker that starts makes its files first and fills them then: whoever reads in between finds no numbers.
+_TRIES, _PAUSE_S = 10, 0.01
+
+
 def _forget_gauges(pid: int, folder: Path) -> None:
     """Counters of a dead worker stay in the sums; its gauges say nothing any more."""
     for path in folder.glob(f"gauge_live*_{pid}.db"):
@@ -130,6 +136,13 @@ def metrics_renderer() -> Callable[[], bytes]:
         return lambda: generate_latest(REGISTRY)
 
     def render() -> bytes:
+        for _ in range(_TRIES):
+            with suppress(OSError, ValueError, KeyError, struct.error):
+                return read()
+            time.sleep(_PAUSE_S)
+        return read()
+
+    def read() -> bytes:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)

@@ -7,7 +7,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from gateway.cli.cache import command as cache
+from gateway.cli.main import signalbox
 from tests.e2e.setup import KEY, key_row, standard_config
 from tests.e2e.test_client_matrix import AWKWARD, CITY_FORMAT, CLOCK, WEATHER
 from tests.fakes.gateway import ADMIN_KEY, Gateway
@@ -220,15 +220,17 @@ def test_a_purge_reaches_every_worker(gateways, upstream):
 def test_the_command(cached, upstream):
     runner = CliRunner(env={"SIGNALBOX_ADMIN_KEY": ADMIN_KEY})
     _send(cached, "by command")
-    shown = runner.invoke(cache, ["stats", "--json", "--url", cached.admin_url])
+    shown = runner.invoke(signalbox, ["cache", "stats", "--json", "--url", cached.admin_url])
     assert shown.exit_code == 0, shown.output
     assert json.loads(shown.output)["entries"] >= 1
-    done = runner.invoke(cache, ["purge", "--model", "chat-openai", "--url", cached.admin_url])
+    done = runner.invoke(signalbox, ["cache", "purge", "--model", "chat-openai", "--url", cached.admin_url])
     assert done.exit_code == 0, done.output
     assert int(done.output.removeprefix("purged: ")) >= 1
     for arguments in (["purge"], ["purge", "--all", "--tag", "x"]):
-        assert runner.invoke(cache, [*arguments, "--url", cached.admin_url]).exit_code == 2
-    refused = runner.invoke(cache, ["stats", "--url", cached.admin_url], env={"SIGNALBOX_ADMIN_KEY": "wrong"})
+        assert runner.invoke(signalbox, ["cache", *arguments, "--url", cached.admin_url]).exit_code == 2
+    refused = runner.invoke(
+        signalbox, ["cache", "stats", "--url", cached.admin_url], env={"SIGNALBOX_ADMIN_KEY": "wrong"}
+    )
     assert refused.exit_code == 1
     assert "wrong" not in refused.output
 

@@ -106,4 +106,4 @@ def test_nonsense_is_an_empty_turn(messages: object) -> None:
 def test_hostile_text_takes_bounded_work(text: str) -> None:
     start = time.process_time()
     assert len(visible(text)) <= HEAD_CHARS + TAIL_CHARS + 1
-    assert time.process_time() - start < 0.5, "seconds would mean work that grows with the square of the length"
+    assert time.process_time() - start < 3, "many seconds would mean work that grows with the square of the length"
