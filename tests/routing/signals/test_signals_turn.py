@@ -104,6 +104,9 @@ def test_nonsense_is_an_empty_turn(messages: object) -> None:
     ids=["angles", "openings", "closings", "quotes", "unclosed"],
 )
 def test_hostile_text_takes_bounded_work(text: str) -> None:
-    start = time.process_time()
-    assert len(visible(text)) <= HEAD_CHARS + TAIL_CHARS + 1
-    assert time.process_time() - start < 3, "many seconds would mean work that grows with the square of the length"
+    taken = []
+    for _ in range(3):  # the best of three: what else the machine does is no work of ours
+        start = time.process_time()
+        assert len(visible(text)) <= HEAD_CHARS + TAIL_CHARS + 1
+        taken.append(time.process_time() - start)
+    assert min(taken) < 0.5, "seconds would mean work that grows with the square of the length"
