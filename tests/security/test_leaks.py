@@ -33,7 +33,7 @@ def gateway(request: pytest.FixtureRequest, upstream: FakeUpstream) -> Iterator[
         "policies": {"retry": {"max_attempts": 1}},
     }
     env = {"SIGNALBOX_LOG_LEVEL": "debug", "SIGNALBOX_LOG_FORMAT": request.param}
-    with Gateway(config, env=env) as running:
+    with Gateway(config, env=env, is_fresh=True) as running:  # its own command line is looked at
         yield running
 
 
