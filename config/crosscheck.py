@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from config.crosscheck_cache import check_cache
 from config.crosscheck_constraints import check_constraints
 from config.crosscheck_experiments import check_experiments
 from config.crosscheck_keys import check_keys
@@ -55,6 +56,7 @@ def check(
     yield from check_rules(config, names)
     yield from check_money(config, names)
     yield from check_keys(config, names)
+    yield from check_cache(config, names)
 
 
 def _check_providers(config: Config, disabled: Collection[str], known_kinds: Collection[str]) -> Iterator[Finding]:

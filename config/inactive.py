@@ -7,12 +7,7 @@ from config.findings import Finding, Path, dotted
 from config.schema import Config
 
 # Path of the section, and whether the file makes use of it.
-_SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = (
-    (
-        ("policies", "cache", "semantic"),
-        lambda config: config.policies.cache.semantic.enabled,
-    ),
-)
+_SECTIONS: tuple[tuple[Path, Callable[[Config], bool]], ...] = ()
 
 
 @dataclass(slots=True, frozen=True)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from config.schema_base import PositiveInt, PositiveSeconds, Ratio, Section
+from config.schema_semantic import SemanticCacheConfig
 
 
 class TimeoutsConfig(Section):
@@ -94,18 +95,6 @@ class ExactCacheConfig(Section):
     )
     max_mb: PositiveInt = Field(default=64, description="Megabytes of answers that a worker keeps.")
     max_entry_kb: PositiveInt = Field(default=1024, description="Kilobytes of one answer; larger ones are not kept.")
-
-
-class SemanticCacheConfig(Section):
-    """Answers to requests that mean the same as an earlier one."""
-
-    enabled: bool = Field(
-        default=False, description="Whether requests of the same meaning are answered from the cache."
-    )
-    ttl_s: Annotated[float, Field(gt=0)] = Field(default=3600, description="Seconds an answer stays valid.")
-    max_wrong_hits: Ratio = Field(
-        default=0.01, description="Share of wrong answers among hits that is aimed for at most."
-    )
 
 
 class CacheConfig(Section):

@@ -10,6 +10,7 @@ from config.patterns import compile_pattern
 from config.schema_base import Name, Names, Ratio, RetryOverrides, RouteTimeouts, Section, Strategy, Usd
 from config.schema_experiments import CanaryConfig, ExperimentConfig, MirrorConfig
 from config.schema_policies import StreamCut
+from config.schema_semantic import RouteSemanticCacheConfig
 
 Relaxable = Literal[
     "max_cost_usd", "max_ttft_s", "max_input_usd_per_mtok", "max_output_usd_per_mtok", "residency", "min_tier"
@@ -146,6 +147,10 @@ class RouteConfig(Section):
     canary: CanaryConfig | None = Field(default=None, description="A model that takes a share of the traffic.")
     experiment: ExperimentConfig | None = Field(default=None, description="An A/B test of this route.")
     mirror: MirrorConfig | None = Field(default=None, description="A model that gets copies of requests.")
+    semantic_cache: RouteSemanticCacheConfig | None = Field(
+        default=None,
+        description="Answers by meaning for this route, where that differs from `policies.cache.semantic`.",
+    )
 
     @model_validator(mode="after")
     def _check_cuts(self) -> Self:

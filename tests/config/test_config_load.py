@@ -65,14 +65,6 @@ def test_the_example_is_fully_active() -> None:
     assert [diagnostic for diagnostic in loaded.diagnostics if diagnostic.code == "inactive"] == []
 
 
-def test_a_file_says_what_of_it_is_not_active() -> None:
-    loaded = _load(SMALL + "policies: {cache: {semantic: {enabled: true}}}\n")
-    assert loaded.config is not None
-    told = [diagnostic for diagnostic in loaded.diagnostics if diagnostic.code == "inactive"]
-    assert len(told) == len(inactive_sections(loaded.config)) == 1
-    assert all(diagnostic.line is not None for diagnostic in told)
-
-
 def test_a_file_without_later_features_is_fully_active() -> None:
     assert inactive_sections(_config(SMALL + "routes: {r: {strategy: weighted, pool: [m]}}\n")) == []
 
