@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Coroutine
 
 from gateway.attempt_run import Sink
+from gateway.caching.question import Form
 from policies.cache.shelf import Entry
 from policies.outcome import Outcome
 
@@ -168,3 +169,27 @@ class Flight:
         if not self._is_read:
             self._room = self._loop.create_future()
             await self._room
+
+
+class Flights:
+    """The calls under way, by what they bring. One for all Runtimes."""
+
+    def __init__(self) -> None:
+        self.by_form: dict[Form, Flight] = {}
+        self.by_key: dict[bytes, Flight] = {}
+        self.room = Room()
+
+    def add(self, form: Form, flight: Flight) -> None:
+        self.by_form[form] = self.by_key[form[0]] = flight
+
+    def remove(self, form: Form, flight: Flight) -> None:
+        if self.by_form.get(form) is flight:
+            del self.by_form[form]
+        if self.by_key.get(form[0]) is flight:
+            del self.by_key[form[0]]
+
+
+async def end_call(task: "asyncio.Task[Outcome]", cancelled: asyncio.CancelledError) -> None:
+    """Nobody waits for the call any more: end it for the same reason, and see it settled."""
+    task.cancel(*cancelled.args)
+    await asyncio.wait((task,))

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from config.schema import Config
-from gateway.caching.front import CacheFront, Flights
+from gateway.caching.flight import Flights
+from gateway.caching.front import CacheFront
 from gateway.caching.purges import SharedPurges
+from gateway.caching.tiers import Tier, VectorStore
 from gateway.memory import Pressure
 from gateway.pipeline import Pipeline
 from gateway.runtime import Caller, Runtime
@@ -73,15 +75,21 @@ class CacheKeeper:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         pressure: Pressure,
+        tiers: Sequence[Tier] = (),
+        vectors: VectorStore | None = None,
     ) -> None:
-        """From now on the pipeline is asked through the cache, if its Runtime has one. `clock` is monotonic."""
+        """From now on the pipeline is asked through the cache, if its Runtime has one. `clock` is monotonic. `tiers` and
+        `vectors` are asked for what memory does not have: see CacheFront.
+        """
         rules = pipeline.runtime.cache
         if rules is None:
             self.shelf.limit(0, 0.0)
             return
         self.shelf.limit(rules.max_bytes, rules.stale_s)
         recorder.metrics.cache.follow(self.shelf)
-        front = CacheFront(pipeline, rules, self.shelf, self._flights, recorder, loop, clock, self._clock, pressure)
+        front = CacheFront(
+            pipeline, rules, self.shelf, self._flights, recorder, loop, clock, self._clock, pressure, tiers, vectors
+        )
         pipeline.answer = front.run
 
 

@@ -253,7 +253,7 @@ def test_tasks_belong_to_somebody() -> None:
         "gateway/connection.py",
         "gateway/race.py",
         "gateway/hints.py",
-        "gateway/caching/front.py",  # the call is waited for by whoever needs it, and ends with the last of them
+        "gateway/caching/leading.py",  # the call is waited for by whoever needs it, and ends with the last of them
         "gateway/caching/flight.py",
         "policies/stores/redis_queue.py",
     )

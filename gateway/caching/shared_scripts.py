@@ -1,0 +1,86 @@
+"""What Redis does for kept answers, each in one round trip. All keys begin with the one that a script is given, which
+carries a hash tag: in a cluster they are in one slot.
+
+`:epoch` holds the era and the count of purges, `:purges` is a stream of the last ones (its ids are their numbers),
+`:a:NAME` an answer, `:n:NAME` the name of the answer to the same words in other letters.
+"""
+
+import hashlib
+
+from policies.stores.redis_link import Script
+
+MOST_PURGES = 1_000
+
+# {era, seq, new_era, wanted: [[name, name in other letters or ""], ...]} -> epoch, purges beyond seq, values.
+_READ = b"""
+local base, asked = KEYS[1], cjson.decode(ARGV[1])
+local epoch = redis.call('GET', base .. ':epoch')
+if not epoch then
+  epoch = asked.new_era .. '/0'
+  redis.call('DEL', base .. ':purges')
+  redis.call('SET', base .. ':epoch', epoch)
+end
+local found = {}
+for at, names in ipairs(asked.wanted) do
+  local value = redis.call('GET', base .. ':a:' .. names[1])
+  if not value and names[2] ~= '' then
+    local name = redis.call('GET', base .. ':n:' .. names[2])
+    if name then value = redis.call('GET', base .. ':a:' .. name) end
+  end
+  found[at] = value or ''
+end
+local purges = {}
+if epoch ~= asked.era .. '/' .. asked.seq then
+  local from = '-'
+  if string.sub(epoch, 1, #asked.era + 1) == asked.era .. '/' then from = '(' .. asked.seq .. '-0' end
+  local rows = redis.call('XRANGE', base .. ':purges', '-', '+')
+  for _, row in ipairs(rows) do
+    if from == '-' or tonumber(string.match(row[1], '^%d+')) > tonumber(asked.seq) then
+      table.insert(purges, row)
+    end
+  end
+end
+return {epoch, purges, found}
+"""
+# 8 hexadecimal digits with the length of {era, rows: [[name, other name or "", ttl_ms, length], ...]}, that, the values.
+# -> whether the era is still that one.
+_WRITE = b"""
+local base, size = KEYS[1], tonumber(string.sub(ARGV[1], 1, 8), 16)
+local told, at = cjson.decode(string.sub(ARGV[1], 9, 8 + size)), 9 + size
+local epoch = redis.call('GET', base .. ':epoch') or ''
+if string.sub(epoch, 1, #told.era + 1) ~= told.era .. '/' then return {0} end
+for _, row in ipairs(told.rows) do
+  redis.call('SET', base .. ':a:' .. row[1], string.sub(ARGV[1], at, at + row[4] - 1), 'PX', row[3])
+  if row[2] ~= '' then redis.call('SET', base .. ':n:' .. row[2], row[1], 'PX', row[3]) end
+  at = at + row[4]
+end
+return {1}
+"""
+# {new_era, most, purges: [JSON, ...]} -> epoch.
+_PURGE = b"""
+local base, told = KEYS[1], cjson.decode(ARGV[1])
+local epoch = redis.call('GET', base .. ':epoch')
+if not epoch then
+  epoch = told.new_era .. '/0'
+  redis.call('DEL', base .. ':purges')
+end
+local era, seq = string.match(epoch, '^(.*)/(%d+)$')
+for _, purge in ipairs(told.purges) do
+  seq = string.format('%d', tonumber(seq) + 1)
+  local row = {'XADD', base .. ':purges', 'MAXLEN', told.most, seq .. '-0', 'era', era, 'purge', purge}
+  local done = redis.pcall(unpack(row))
+  if type(done) == 'table' and done.err then
+    redis.call('DEL', base .. ':purges')
+    redis.call(unpack(row))
+  end
+end
+redis.call('SET', base .. ':epoch', era .. '/' .. seq)
+return {era .. '/' .. seq}
+"""
+
+
+def _script(text: bytes) -> Script:
+    return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
+
+
+READ, WRITE, PURGE = _script(_READ), _script(_WRITE), _script(_PURGE)
