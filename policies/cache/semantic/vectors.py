@@ -1,0 +1,75 @@
+"""The nearest entries by the cosine of their vectors: exact, with numpy where it is installed."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from math import sqrt
+from operator import mul
+from typing import Any
+
+_FIRST_ROWS = 64
+
+
+class Vectors:
+    """One vector for each place (small integers, dense). Vectors of two embedders must not meet here."""
+
+    def __init__(self) -> None:
+        self._numpy: Any = None
+        if find_spec("numpy") is not None:
+            import numpy  # noqa: PLC0415 - in an extra
+
+            self._numpy = numpy
+        self._matrix: Any = None
+        self._rows: dict[int, array[float]] = {}
+        self._end = 0
+
+    @property
+    def is_searchable(self) -> bool:
+        """Whether `nearest` can be asked; without numpy only single cosines can."""
+        return self._numpy is not None
+
+    def add(self, place: int, vector: Sequence[float]) -> None:
+        """Of any length but zero; it is scaled to one."""
+        if self._numpy is None:
+            length = sqrt(sum(map(mul, vector, vector))) or 1.0
+            self._rows[place] = array("f", (value / length for value in vector))
+            return
+        row = self._numpy.asarray(vector, dtype="float32")
+        if self._matrix is None:
+            self._matrix = self._numpy.zeros((_FIRST_ROWS, len(row)), dtype="float32")
+        while place >= len(self._matrix):
+            self._matrix = self._numpy.concatenate((self._matrix, self._numpy.zeros_like(self._matrix)))
+        self._matrix[place] = row / (float(self._numpy.linalg.norm(row)) or 1.0)
+        self._end = max(self._end, place + 1)
+
+    def drop(self, place: int) -> None:
+        """Nothing is near to it any more."""
+        if self._numpy is None:
+            self._rows.pop(place, None)
+        elif place < self._end:
+            self._matrix[place] = 0.0
+
+    def nearest(self, vector: Sequence[float], count: int, least: float) -> list[tuple[int, float]]:
+        """(place, cosine) of at most `count` whose cosine is at least `least`, nearest first."""
+        if self._matrix is None or not self._end:
+            return []
+        asked = self._numpy.asarray(vector, dtype="float32")
+        asked = asked / (float(self._numpy.linalg.norm(asked)) or 1.0)
+        cosines = self._matrix[: self._end] @ asked
+        if self._end > count:
+            places = self._numpy.argpartition(cosines, self._end - count)[self._end - count :]
+        else:
+            places = range(self._end)
+        found = sorted(((float(cosines[place]), int(place)) for place in places), reverse=True)
+        return [(place, cosine) for cosine, place in found if cosine >= least]
+
+    def cosines(self, vector: Sequence[float], places: Iterable[int]) -> list[float]:
+        """Of each place; 0 where no vector is."""
+        if self._numpy is not None:
+            if self._matrix is None:
+                return [0.0 for _ in places]
+            asked = self._numpy.asarray(vector, dtype="float32")
+            asked = asked / (float(self._numpy.linalg.norm(asked)) or 1.0)
+            return [float(self._matrix[place] @ asked) if place < self._end else 0.0 for place in places]
+        length = sqrt(sum(map(mul, vector, vector))) or 1.0
+        return [sum(map(mul, self._rows[place], vector)) / length if place in self._rows else 0.0 for place in places]
