@@ -108,7 +108,7 @@ def test_the_product_knows_nothing_of_its_tests() -> None:
 def _of_extras(path: Path) -> set[str]:
     """What an extra brings to the files it is for: those of its name, training also writes reports, spend Parquet."""
     parts = {*path.relative_to(ROOT).with_suffix("").parts}
-    extras = parts & {"demo", "learned", "train"}
+    extras = parts & {"demo", "learned", "semantic", "train"}
     if "train" in extras:
         extras.add("learned")
     if "spend" in parts:
