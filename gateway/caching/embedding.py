@@ -53,7 +53,7 @@ class EmbeddingFront:
                 asked, question.caller, question.sink, question.started, question.timeout_s, question.headers
             )
         if self._store is not None and not batch.is_whole and wish.may_use:
-            await self._find_more(batch, self._store, since_s)
+            await self._find_more(question, batch, self._store, since_s)
         if batch.is_whole:
             outcome = await self._giver.give(question, as_one(batch), CacheUse.HIT)
             assert outcome is not None
@@ -70,9 +70,9 @@ class EmbeddingFront:
                 return joined
         return await self._lead(question, batch)
 
-    async def _find_more(self, batch: Batch, store: VectorStore, since_s: float) -> None:
+    async def _find_more(self, question: Question, batch: Batch, store: VectorStore, since_s: float) -> None:
         missing = [place for place, entry in enumerate(batch.kept) if entry is None]
-        found = await store.find([batch.keys[place] for place in missing])
+        found = await store.find(question, [batch.keys[place] for place in missing])
         for place, entry in zip(missing, found, strict=True):
             if entry is not None and entry.stored_s >= since_s:
                 batch.kept[place] = entry

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from policies.cache.forms import UnfitError, is_good, marked, stream_of, whole_of
 from policies.cache.rules import CacheRules
-from policies.cache.shelf import Entry
+from policies.cache.shelf import Entry, Source
 from policies.outcome import Outcome
 from providers import lenient_json
 from providers.base import Reply
@@ -55,7 +55,17 @@ def entry_of(outcome: Outcome, stream: bytes, origin: Origin, now_s: float, rule
         summary=outcome.decision.summary,
         answered_by=answered_by.deployment.header,
         cost_nusd=outcome.cost_nusd,
+        source=source_of(outcome),
     )
+
+
+def source_of(outcome: Outcome) -> Source:
+    """Where the answer of a request came from."""
+    answered_by, route = outcome.answered_by, outcome.decision.route
+    if answered_by is None:
+        return Source(route)
+    deployment = answered_by.deployment
+    return Source(route, deployment.model, deployment.id, deployment.provider)
 
 
 def decision_of(entry: Entry) -> Decision:

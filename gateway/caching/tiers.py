@@ -47,8 +47,10 @@ class Tier(Protocol):
 class VectorStore(Protocol):
     """Another place with kept embeddings, each under the key of one input."""
 
-    async def find(self, keys: Sequence[bytes]) -> Sequence[Entry | None]:
-        """An entry or None for each key, in their order. It keeps its own time limit and raises nothing."""
+    async def find(self, question: Question, keys: Sequence[bytes]) -> Sequence[Entry | None]:
+        """An entry or None for each key, in their order. `question` is the whole request. It keeps its own time limit
+        and raises nothing.
+        """
 
     def keep(self, entries: Sequence[Entry]) -> None:
         """These are new; memory has them already. As `Look.keep`."""

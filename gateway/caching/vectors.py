@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from gateway.caching.kept import Origin
+from gateway.caching.kept import Origin, source_of
 from policies.cache.keying import key_of
 from policies.cache.rules import CacheRules
 from policies.cache.shelf import Entry, Shelf
@@ -70,6 +70,7 @@ def entries_of(outcome: Outcome, batch: Batch, origin: Origin, now_s: float, rul
     lengths = [len(batch.items[place]) or 1 for place in new]
     tokens = _spread(int((found.get("usage") or {}).get("prompt_tokens") or 0), lengths)
     costs = _spread(outcome.cost_nusd, lengths) if outcome.cost_nusd is not None else [None] * len(new)
+    source = source_of(outcome)
     return [
         Entry(
             key=batch.keys[place],
@@ -84,6 +85,7 @@ def entries_of(outcome: Outcome, batch: Batch, origin: Origin, now_s: float, rul
             answered_by=answered_by.deployment.header,
             cost_nusd=cost,
             tags=origin.tags,
+            source=source,
         )
         for place, row, token, cost in zip(new, rows, tokens, costs, strict=True)
     ]

@@ -9,6 +9,7 @@ what is asked all day. The newest entries are exempt, so that a newcomer has tim
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from providers.base import Usage
 
@@ -17,6 +18,20 @@ _YOUNG_SHARE = 0.1  # of the bytes, for entries that nobody has to make way for 
 _ROWS, _WIDTH = 4, 4096
 _SAMPLES = 10 * _WIDTH  # after so many the counts are halved
 _MOST = 15
+
+
+class Source(NamedTuple):
+    """Where an answer came from: `route` is None where a model was asked for by its name, `model` is the public name of
+    the one that was called.
+    """
+
+    route: str | None = None
+    model: str = ""
+    deployment: str = ""
+    provider: str = ""
+
+
+NOWHERE = Source()
 
 
 @dataclass(slots=True)
@@ -41,6 +56,7 @@ class Entry:
     cost_nusd: int | None = None
     tags: frozenset[str] = frozenset()
     loose_key: bytes | None = None
+    source: Source = NOWHERE
     uses: int = 0
     size: int = field(init=False)
 

@@ -22,7 +22,7 @@ class Elsewhere:
         entry = self.entries.get(question.key)
         return _Look(self, None if entry is None else Found(entry, CacheUse.HIT, b"x-where: elsewhere\r\n"))
 
-    async def find(self, keys):
+    async def find(self, question, keys):
         return [self.entries.get(key) for key in keys]
 
     def keep(self, entries):
