@@ -6,6 +6,8 @@ from typing import Protocol
 from config.findings import Finding, Path, suggestion
 from config.schema import Config
 
+_TURN_ON = "Set policies.cache.exact.enabled to true as well."
+
 
 class Names(Protocol):
     """The names that the cache may refer to."""
@@ -26,8 +28,7 @@ def check_cache(config: Config, names: Names) -> Iterator[Finding]:
     ]
     if places and not cache.exact.enabled:
         message = "The semantic cache gives answers that the exact one keeps, and that is off."
-        hint = "Set policies.cache.exact.enabled to true as well."
-        yield Finding("error", "needs-exact-cache", message, places[0], hint=hint)
+        yield Finding("error", "needs-exact-cache", message, places[0], hint=_TURN_ON)
     embedding = cache.semantic.embedding
     if embedding is not None and embedding.provider is not None and embedding.provider not in names.providers:
         message = f"There is no provider '{embedding.provider}'."
