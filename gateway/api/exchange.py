@@ -28,7 +28,8 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
     request_id = request_id_of(service, headers)
     pipeline = service.pipeline
     service.in_flight += 1
-    channel: Channel = scope[CHANNEL]
+    # Taken out: the channel has the scope, and a ring of the two would wait for the garbage collector.
+    channel: Channel = scope.pop(CHANNEL)
     responder = _Responder(service, channel)
     gate, place = service.gate, None
     try:
