@@ -68,7 +68,7 @@ class Mirrors:
                     runtime, route, request, ask, decision, limits.total_at
                 )
                 outcome.decision = decision
-            await engine.run(decision, outcome, _Nowhere(), limits)
+            await engine.run(decision, outcome, Nowhere(), limits)
         except ProviderError:
             outcome.ending = "upstream_error"
         except InterruptedStreamError:
@@ -111,7 +111,7 @@ def _decided(runtime: Runtime, ask: Ask, decision: Decision) -> Decision | None:
         return None
 
 
-class _Nowhere:
+class Nowhere:
     """A caller who does not listen."""
 
     def start(self, outcome: Outcome) -> None:

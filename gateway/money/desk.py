@@ -99,6 +99,11 @@ class Desk:
         if tab is not None or self.keeps_ledger:
             self._write(outcome, tab, purpose=Purpose.MIRROR)
 
+    def settle_own(self, outcome: Outcome, tab: Tab | None, payer: Caller, ask: Ask, purpose: Purpose) -> None:
+        """The same for a call that the gateway made for itself, in the name of `payer`."""
+        if tab is not None or self.keeps_ledger:
+            self._write(outcome, tab, payer.team, ask.tags(), purpose)
+
     def _write(
         self,
         outcome: Outcome,

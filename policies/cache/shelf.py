@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from providers.base import Usage
+from providers.base import Reply, Usage
 
 _ENTRY_BYTES = 1200  # of objects around the bytes of an answer, measured with tracemalloc
 _YOUNG_SHARE = 0.1  # of the bytes, for entries that nobody has to make way for yet
@@ -40,7 +40,9 @@ class Entry:
 
     `name` is the model or route that was asked for, `summary` says how was decided, `answered_by` is the deployment as
     header text. `cost_nusd` is what it cost, which is what each use of it saves. `tags` are those of the request. Under
-    `loose_key` it is found by those who ask the same in other letters.
+    `loose_key` it is found by those who ask the same in other letters. `caller` is the name of the key that it was made
+    for, empty where it was made for somebody without one. `asked_s` is when it was asked for, `uses` counts those who
+    were given it.
     """
 
     key: bytes
@@ -57,6 +59,8 @@ class Entry:
     tags: frozenset[str] = frozenset()
     loose_key: bytes | None = None
     source: Source = NOWHERE
+    caller: str = ""
+    asked_s: float = 0.0
     uses: int = 0
     size: int = field(init=False)
 
@@ -67,6 +71,10 @@ class Entry:
     def id(self) -> str:
         """By which it can be told to go; not enough to find it."""
         return self.key[:8].hex()
+
+    def reply(self) -> Reply:
+        """The whole answer."""
+        return Reply(self.body, self.usage, self.finish_reason)
 
     def head_lines(self, now_s: float) -> bytes:
         """Header lines that only kept answers have; `now_s` is Unix time."""
@@ -96,6 +104,10 @@ class Shelf:
         self._samples = 0
         self.evicted = 0
         self.epoch = 0  # counts purges: what was asked for before one is not put here after it
+        self.on_gone: Callable[[bytes], object] = _nothing  # is told the key of every entry that leaves
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._young or key in self._old
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -140,29 +152,43 @@ class Shelf:
         key = self._by_loose.get(loose_key)
         return None if key is None else self.get(key)
 
-    def put(self, entry: Entry) -> None:
-        """Keep an answer, in place of the one under its key. One that would fill a quarter of the room is not kept."""
-        self.drop(entry.key)
+    def put(self, entry: Entry) -> bool:
+        """Keep an answer, in place of the one under its key. Not one that would fill a quarter of the room, nor one
+        that was asked for before the one that is there: then False.
+        """
+        there = self._old.get(entry.key) or self._young.get(entry.key)
+        if there is not None and there.asked_s > entry.asked_s:
+            return False
+        before = self._take(entry.key)
         if entry.size * 4 > self._max_bytes:
-            return
+            if before is not None:
+                self.on_gone(entry.key)
+            return False
         if entry.loose_key is not None:
             self._by_loose[entry.loose_key] = entry.key
         self._young[entry.key] = entry
         self._young_bytes += entry.size
         self._make_room()
+        return True
 
     def drop(self, key: bytes) -> bool:
         """Whether there was such an entry."""
+        if self._take(key) is None:
+            return False
+        self.on_gone(key)
+        return True
+
+    def _take(self, key: bytes) -> Entry | None:
         entry = self._young.pop(key, None)
         if entry is not None:
             self._young_bytes -= entry.size
         else:
             entry = self._old.pop(key, None)
             if entry is None:
-                return False
+                return None
             self._old_bytes -= entry.size
         self._forget_loose(entry)
-        return True
+        return entry
 
     def _forget_loose(self, entry: Entry) -> None:
         if entry.loose_key is not None and self._by_loose.get(entry.loose_key) == entry.key:
@@ -190,6 +216,7 @@ class Shelf:
                 if other.fresh_until_s > now_s and self._frequency(other.key) > self._frequency(key):
                     self.evicted += 1
                     self._forget_loose(entry)
+                    self.on_gone(key)
                     return
                 victims.append(other.key)
                 needed -= other.size
@@ -213,6 +240,10 @@ class Shelf:
 
     def _frequency(self, key: bytes) -> int:
         return min(row[place] for row, place in zip(self._sketch, _places(key), strict=True))
+
+
+def _nothing(key: bytes) -> None:
+    """Nobody wants to know."""
 
 
 def _places(key: bytes) -> tuple[int, int, int, int]:

@@ -140,3 +140,22 @@ def test_other_letters_find_the_latest_entry_and_nothing_when_it_is_gone():
         entry.loose_key = _loose(number)
         shelf.put(entry)
     assert len(shelf._by_loose) == len(shelf) < 101, "no name outlives its entry"
+
+
+def test_whoever_listens_hears_of_every_entry_that_leaves_and_of_no_replacement():
+    shelf = Shelf(lambda: 0.0, 40_000)
+    heard, kept = [], set()
+    shelf.on_gone = heard.append
+    for number in range(200):
+        entry = _entry(number % 60)
+        kept.add(entry.key)
+        shelf.put(entry)
+    assert set(heard) | {entry.key for entry in shelf} == kept
+    assert all(entry.key in shelf for entry in shelf)
+    heard.clear()
+    key = next(iter(shelf)).key
+    shelf.put(next(iter(shelf)))
+    assert heard == []
+    shelf.drop(key)
+    assert heard == [key]
+    assert key not in shelf
