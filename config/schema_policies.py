@@ -97,12 +97,25 @@ class ExactCacheConfig(Section):
     max_entry_kb: PositiveInt = Field(default=1024, description="Kilobytes of one answer; larger ones are not kept.")
 
 
+class RedisCacheConfig(Section):
+    """Answers that all gateways of a namespace keep together in Redis (SIGNALBOX_REDIS_URL)."""
+
+    enabled: bool = Field(default=False, description="Whether answers are looked for in Redis, and written there.")
+    wait_s: Annotated[float, Field(gt=0, le=0.05)] = Field(
+        default=0.03, description="Seconds that a request waits for Redis at most."
+    )
+    max_entry_kb: PositiveInt = Field(default=256, description="Kilobytes of one answer; larger ones are not shared.")
+
+
 class CacheConfig(Section):
     """The answer cache, per tenant."""
 
     exact: ExactCacheConfig = Field(default_factory=ExactCacheConfig, description="The cache of identical requests.")
     semantic: SemanticCacheConfig = Field(
         default_factory=SemanticCacheConfig, description="The cache of requests with the same meaning."
+    )
+    redis: RedisCacheConfig = Field(
+        default_factory=RedisCacheConfig, description="Answers that several gateways share."
     )
     serve_stale_on_error: bool = Field(
         default=False, description="Whether an expired answer is served when every deployment fails."

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha256
 from math import inf
 from pathlib import Path
 from typing import get_args
+
+import orjson
 
 from config.load import Loaded
 from config.price_files import PriceFile
@@ -49,6 +52,8 @@ from routing.rules import compile_rules
 
 # What /readyz says where scores may miss the process that could take them.
 _SCATTERED = "feedback: a score has to reach the worker that answered, and the others refuse it; use one worker"
+
+_NO_REDIS = "policies.cache.redis: set SIGNALBOX_REDIS_URL; until then every process keeps its own answers"
 
 
 @dataclass(slots=True, frozen=True)
@@ -149,6 +154,7 @@ class Assembler:
             notices=(
                 *(f"provider '{name}' is off: {reason}" for name, reason in sorted(loaded.disabled_providers.items())),
                 *self.router_files.problems(),
+                *([_NO_REDIS] if cache is not None and cache.is_shared and self._settings.redis_url is None else []),
                 *([_SCATTERED] if config.feedback is not None and self._settings.workers > 1 else []),
             ),
         )
@@ -338,7 +344,8 @@ def _connect(inputs: Inputs) -> Upstream:
         ca_file = check_ca_file(inputs.options)
         is_public_only = check_public_only(inputs.options)
         own = HttpTransport(connect_s=inputs.timeouts.connect_s, ca_file=ca_file, is_public_only=is_public_only)
-    return Upstream(provider, own, inputs.timeouts)
+    options = orjson.dumps(inputs.options, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    return Upstream(provider, own, inputs.timeouts, sha256(options).hexdigest())
 
 
 def _capabilities(model: ModelConfig) -> frozenset[str] | None:

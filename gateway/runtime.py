@@ -22,11 +22,12 @@ from routing.router import Router
 
 @dataclass(slots=True, frozen=True)
 class Upstream:
-    """A provider with the way to reach it."""
+    """A provider with the way to reach it. `fingerprint` is equal for two with the same options, credentials too."""
 
     provider: Provider
     transport: Transport
     timeouts: Timeouts
+    fingerprint: str = ""
 
 
 @dataclass(slots=True, frozen=True)

@@ -77,6 +77,7 @@ async def _serve(process: Process) -> None:
     data = process.source.read()
     runtime, _ = build_runtime(process.source, assembler, data)
     background = Background(recorder)
+    _share_with_replicas(settings, assembler, background, recorder)
     mirrors = Mirrors(recorder, loop, time.monotonic, background.start)
     shared = process.environ.get(METRICS_DIR)
     books = await open_books(settings, Path(shared) if shared is not None else None)
@@ -110,11 +111,6 @@ async def _serve(process: Process) -> None:
     background.start(_share_metrics(service), "metrics")
     service.cache.share(Path(shared) if shared is not None else None)
     background.start(service.cache.follow(), "cache purges")
-    if settings.redis_url is not None:
-        from gateway.hints import Hints  # noqa: PLC0415 - imports redis
-
-        url, namespace = settings.redis_url.get_secret_value(), settings.redis_namespace
-        background.start(Hints(url, assembler.guard, namespace=namespace).run(), "breaker hints")
     watch = MoneyWatch(books, desk.till, recorder.metrics.money, logger)
     await watch.load(service.runtime)
     background.start(watch.run(lambda: service.runtime), "money")
@@ -136,6 +132,19 @@ async def _serve(process: Process) -> None:
         recorder.metrics.flush()
         recorder.logger.info("stopped")
         writer.close()
+
+
+def _share_with_replicas(
+    settings: Settings, assembler: Assembler, background: "Background", recorder: Recorder
+) -> None:
+    """What gateways on the same Redis tell each other without anybody waiting for it."""
+    if settings.redis_url is None:
+        return
+    from gateway.hints import Hints  # noqa: PLC0415 - imports redis
+
+    url, namespace = settings.redis_url.get_secret_value(), settings.redis_namespace
+    background.start(Hints(url, assembler.guard, namespace=namespace).run(), "breaker hints")
+    background.start(assembler.cache.share_redis(url, namespace, recorder).run(), "shared answers")
 
 
 async def _read_keys(settings: Settings, logger: Logger) -> KeyDirectory:

@@ -1,7 +1,7 @@
 """/admin/cache: what is kept, and how it is forgotten."""
 
 from collections import Counter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -14,6 +14,9 @@ from gateway.wire.answers import usd
 from policies.cache.purge import Purge
 from policies.cache.rules import CacheRules
 
+if TYPE_CHECKING:
+    from gateway.caching.shared import RedisAnswers
+
 _STATS = {
     "object": "cache",
     "is_on": True,
@@ -24,8 +27,10 @@ _STATS = {
     "uses": 8_112,
     "saved_usd": "4.02",
     "models": {"auto": 1_100, "gpt-5-mini": 104},
+    "redis": {"is_up": True, "lookups": {"hit": 71, "miss": 1_204}, "written": 1_204, "dropped": 0},
 }
-_PURGED = {"object": "cache.purge", "purged": 12}
+_PURGED = {"object": "cache.purge", "purged": 12, "replicas_told": None}
+_TELL_S = 1.0
 
 
 class PurgeRequest(BaseModel, extra="forbid"):
@@ -58,6 +63,7 @@ def add_routes(app: FastAPI, context: AdminContext) -> None:
                 "uses": sum(entry.uses for entry in entries),
                 "saved_usd": usd(sum(entry.uses * (entry.cost_nusd or 0) for entry in entries)),
                 "models": dict(models.most_common()),
+                "redis": _redis_state(context.service.cache.redis),
             }
         )
 
@@ -70,11 +76,24 @@ def add_routes(app: FastAPI, context: AdminContext) -> None:
     async def purge_cache(
         request: Request, actor: Annotated[Actor, Depends(context.needs("operator"))]
     ) -> JSONResponse:
-        """Forget answers, in every worker of this machine within a second."""
+        """Forget answers, in every worker of this machine within a second. Where answers are shared in Redis, all
+        gateways forget them; `replicas_told` is false while Redis does not answer, and they are told when it is back.
+        """
         purge = _purge_of(await read_object(request), context)
-        purged = context.service.cache.purge(purge)
+        cache = context.service.cache
+        purged = cache.purge(purge)
+        is_shared = cache.redis is not None and cache.redis.is_on
+        is_told = await cache.redis.purges.told(_TELL_S) if cache.redis is not None and is_shared else None
         await context.done(actor, after={"purged": purged} | purge.to_json())
-        return JSONResponse({"object": "cache.purge", "purged": purged})
+        return JSONResponse({"object": "cache.purge", "purged": purged, "replicas_told": is_told})
+
+
+def _redis_state(answers: "RedisAnswers | None") -> dict[str, Any] | None:
+    """What this worker had to do with answers in Redis; None where they are not shared."""
+    if answers is None or not answers.is_on:
+        return None
+    counts = {str(result): answers.lookups[result] for result in sorted(answers.lookups)}
+    return {"is_up": answers.is_up, "lookups": counts, "written": answers.written, "dropped": answers.dropped}
 
 
 def _purge_of(body: dict[str, Any], context: AdminContext) -> Purge:

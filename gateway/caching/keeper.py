@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from config.schema import Config
 from gateway.caching.flight import Flights
@@ -20,6 +21,9 @@ from policies.cache.shelf import Shelf
 from policies.cache.stale import StaleAnswers
 from policies.last_resort import LastResort, NoLastResort
 
+if TYPE_CHECKING:
+    from gateway.caching.shared import RedisAnswers
+
 
 class CacheKeeper:
     """`clock` gives Unix seconds."""
@@ -29,14 +33,31 @@ class CacheKeeper:
         self._flights = Flights()
         self.shelf = Shelf(clock, 0)
         self._shared = SharedPurges(None)
+        self.redis: RedisAnswers | None = None  # what is shared beyond this machine, where there is a Redis
 
     def share(self, folder: Path | None) -> None:
         """Purges reach all workers that name the same folder; None where there is one worker only."""
         self._shared = SharedPurges(folder)
 
+    def share_redis(self, url: str, namespace: str, recorder: Recorder) -> "RedisAnswers":
+        """From the next Runtime on answers are shared through this Redis, where it says so. The caller runs what is
+        returned. Raises ValueError for a URL that is none.
+        """
+        from gateway.caching.shared import RedisAnswers  # noqa: PLC0415 - imports redis
+
+        self.redis = RedisAnswers(
+            url, lambda purge: purge.carry_out(self.shelf), namespace=namespace, wall_clock=self._clock
+        )
+        recorder.metrics.shared_cache.follow(self.redis)
+        return self.redis
+
     def purge(self, purge: Purge) -> int:
-        """Forget answers, here and in the other workers. Returns how many there were here. Raises OSError."""
+        """Forget answers, here, in the other workers, and where Redis is shared. Returns how many there were here.
+        Raises OSError.
+        """
         self._shared.tell(purge)
+        if self.redis is not None and self.redis.is_on:
+            self.redis.purges.tell(purge)
         return purge.carry_out(self.shelf)
 
     def forget_strangers(self, before: Mapping[str, Caller], after: Mapping[str, Caller]) -> None:
@@ -78,15 +99,22 @@ class CacheKeeper:
         tiers: Sequence[Tier] = (),
         vectors: VectorStore | None = None,
     ) -> None:
-        """From now on the pipeline is asked through the cache, if its Runtime has one. `clock` is monotonic. `tiers` and
-        `vectors` are asked for what memory does not have: see CacheFront.
+        """From now on the pipeline is asked through the cache, if its Runtime has one. `clock` is monotonic. Of `tiers`
+        and `vectors`: see CacheFront.
         """
         rules = pipeline.runtime.cache
+        if self.redis is not None:
+            self.redis.use(rules)
         if rules is None:
             self.shelf.limit(0, 0.0)
             return
         self.shelf.limit(rules.max_bytes, rules.stale_s)
         recorder.metrics.cache.follow(self.shelf)
+        if self.redis is not None and rules.is_shared:
+            from gateway.caching.shared_tier import RedisTier  # noqa: PLC0415 - imports redis
+
+            shared = RedisTier(self.redis, pipeline.runtime, rules, self.shelf, self._clock, pressure)
+            tiers, vectors = (shared, *tiers), vectors or shared
         front = CacheFront(
             pipeline, rules, self.shelf, self._flights, recorder, loop, clock, self._clock, pressure, tiers, vectors
         )
@@ -116,4 +144,7 @@ def cache_rules(config: Config) -> CacheRules | None:
         max_bytes=cache.exact.max_mb * 1024 * 1024,
         max_entry_bytes=cache.exact.max_entry_kb * 1024,
         groups={key: group for group, keys in cache.share.items() for key in keys},
+        is_shared=cache.redis.enabled,
+        shared_wait_s=cache.redis.wait_s,
+        max_shared_bytes=cache.redis.max_entry_kb * 1024,
     )

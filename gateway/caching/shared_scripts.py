@@ -32,18 +32,13 @@ end
 local purges = {}
 if epoch ~= asked.era .. '/' .. asked.seq then
   local from = '-'
-  if string.sub(epoch, 1, #asked.era + 1) == asked.era .. '/' then from = '(' .. asked.seq .. '-0' end
-  local rows = redis.call('XRANGE', base .. ':purges', '-', '+')
-  for _, row in ipairs(rows) do
-    if from == '-' or tonumber(string.match(row[1], '^%d+')) > tonumber(asked.seq) then
-      table.insert(purges, row)
-    end
-  end
+  if string.sub(epoch, 1, #asked.era + 1) == asked.era .. '/' then from = string.format('%d-0', asked.seq + 1) end
+  purges = redis.call('XRANGE', base .. ':purges', from, '+')
 end
 return {epoch, purges, found}
 """
-# 8 hexadecimal digits with the length of {era, rows: [[name, other name or "", ttl_ms, length], ...]}, that, the values.
-# -> whether the era is still that one.
+# 8 hexadecimal digits with the length of {era, rows: [[name, other name or "", ttl_ms, length], ...]}, that, and the
+# values -> whether the era is still that one.
 _WRITE = b"""
 local base, size = KEYS[1], tonumber(string.sub(ARGV[1], 1, 8), 16)
 local told, at = cjson.decode(string.sub(ARGV[1], 9, 8 + size)), 9 + size
@@ -56,7 +51,7 @@ for _, row in ipairs(told.rows) do
 end
 return {1}
 """
-# {new_era, most, purges: [JSON, ...]} -> epoch.
+# {new_era, most, purges: [text, ...]} -> epoch.
 _PURGE = b"""
 local base, told = KEYS[1], cjson.decode(ARGV[1])
 local epoch = redis.call('GET', base .. ':epoch')
@@ -67,7 +62,7 @@ end
 local era, seq = string.match(epoch, '^(.*)/(%d+)$')
 for _, purge in ipairs(told.purges) do
   seq = string.format('%d', tonumber(seq) + 1)
-  local row = {'XADD', base .. ':purges', 'MAXLEN', told.most, seq .. '-0', 'era', era, 'purge', purge}
+  local row = {'XADD', base .. ':purges', 'MAXLEN', told.most, seq .. '-0', 'purge', purge}
   local done = redis.pcall(unpack(row))
   if type(done) == 'table' and done.err then
     redis.call('DEL', base .. ':purges')

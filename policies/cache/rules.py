@@ -11,6 +11,8 @@ class CacheRules:
     `ttl_s`: seconds an answer stays fresh. `stale_s`: seconds after that in which it may stand in when everybody
     fails. `max_bytes` of all answers of a process, `max_entry_bytes` of one. `groups` maps the name of a key to the
     group that it shares answers with; every other key has its own.
+    `is_shared`: gateways keep answers together in Redis, which is waited for for `shared_wait_s` at most, and takes
+    answers of up to `max_shared_bytes`.
     """
 
     is_exact: bool = True
@@ -20,8 +22,15 @@ class CacheRules:
     max_bytes: int = 64 * 1024 * 1024
     max_entry_bytes: int = 1024 * 1024
     groups: Mapping[str, str] = field(default_factory=dict)
+    is_shared: bool = False
+    shared_wait_s: float = 0.03
+    max_shared_bytes: int = 256 * 1024
 
     def partition(self, caller: str) -> str:
-        """Who may get each other's answers. Neither kind of name can look like the other."""
+        """Who may get each other's answers; `caller` is the name of a key, empty where there are none. No kind of name
+        can look like another.
+        """
         group = self.groups.get(caller)
-        return f"key:{caller}" if group is None else f"group:{group}"
+        if group is not None:
+            return f"group:{group}"
+        return f"key:{caller}" if caller else "anybody"

@@ -1,0 +1,140 @@
+"""Purges between processes that share a Redis: told until it has them, and heard by all others."""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import orjson
+from redis.exceptions import MovedError, RedisError
+
+from gateway.caching.shared_scripts import MOST_PURGES, PURGE
+from policies.cache.purge import Purge
+from policies.cache.shelf import Entry
+from policies.stores.redis_link import LinkError, RedisLink, connector
+
+_TELL_S = 0.5
+_SHORTEST_PAUSE_S = 0.05
+_BLOCK_S = 2.0
+_ANSWER_S = 5.0
+_PAUSE_S = (0.5, 2.0)  # before connecting again
+
+
+class SharedPurgeQueue:
+    """The purges of this process that Redis does not have yet."""
+
+    def __init__(self, link: RedisLink, key: str) -> None:
+        self._link = link
+        self._key = key
+        self._waiting: deque[Purge] = deque()
+        self._has_news = asyncio.Event()
+        self._is_told = asyncio.Event()
+
+    def tell(self, purge: Purge) -> None:
+        """Let the others know, as soon as Redis answers."""
+        self._waiting.append(purge)
+        self._is_told.clear()
+        self._has_news.set()
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether one that is still to be told takes this answer."""
+        return bool(self._waiting) and any(purge.takes(entry) for purge in self._waiting)
+
+    async def told(self, timeout_s: float) -> bool:
+        """Whether Redis has all of them, within this time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._waiting:
+                    await self._is_told.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._has_news.wait()
+            self._has_news.clear()
+            while self._waiting:
+                batch = list(self._waiting)
+                purges = [orjson.dumps(purge.to_json()).decode() for purge in batch]
+                body = {"new_era": secrets.token_hex(8), "most": MOST_PURGES, "purges": purges}
+                try:
+                    await self._link.run(PURGE, self._key, orjson.dumps(body), _TELL_S)
+                except LinkError:
+                    await asyncio.sleep(max(self._link.wait_s(), _SHORTEST_PAUSE_S))
+                    continue
+                for _ in batch:
+                    self._waiting.popleft()
+            self._is_told.set()
+
+
+def heard(rows: Sequence[Any]) -> list[tuple[int, Purge | None]]:
+    """Rows of the stream of purges: number, and purge (None where this version does not understand it). Raises
+    ValueError and its like for a number that is none.
+    """
+    found: list[tuple[int, Purge | None]] = []
+    for number, members in rows:
+        purge = None
+        with suppress(ValueError, TypeError, LookupError):  # of another version
+            purge = Purge(**orjson.loads(dict(zip(members[::2], members[1::2], strict=True))[b"purge"]))
+        found.append((int(number.partition(b"-")[0]), purge))
+    return found
+
+
+class PurgeFollower:
+    """Hears of purges as they are made, on a connection of its own. `learn` asks Redis for those that were missed,
+    `number` says how many are known.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        learn: Callable[[], Awaitable[object]],
+        number: Callable[[], int],
+        chance: Callable[[], float],
+    ) -> None:
+        self._connect = connector(url, _ANSWER_S)
+        self._moved: dict[str, Any] = {}
+        self._stream = f"{key}:purges"
+        self._learn = learn
+        self._number = number
+        self._chance = chance
+
+    async def run(self) -> None:
+        """Until cancelled; without Redis, try again every now and then."""
+        while True:
+            try:
+                await self._follow()
+            except MovedError as moved:
+                self._moved = {"host": moved.host, "port": moved.port}
+            except (RedisError, LinkError, OSError, TimeoutError):
+                self._moved = {}
+            shortest, longest = _PAUSE_S
+            await asyncio.sleep(shortest + (longest - shortest) * self._chance())
+
+    async def _follow(self) -> None:
+        """Wait for anything new, then read it the way everybody does. Every now and then look without any news: the
+        stream may have begun anew.
+        """
+        connection = self._connect(self._moved)
+        try:
+            while True:
+                await self._learn()
+                async with asyncio.timeout(_ANSWER_S):
+                    await connection.send_command(
+                        "XREAD",
+                        "BLOCK",
+                        int(_BLOCK_S * 1000),
+                        "COUNT",
+                        1,
+                        "STREAMS",
+                        self._stream,
+                        f"{self._number()}-0",
+                    )
+                    await connection.read_response()
+        finally:
+            await connection.disconnect(nowait=True)

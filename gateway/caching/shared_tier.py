@@ -1,0 +1,142 @@
+"""The tier of kept answers in Redis: between the memory of this process and a call of its own."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from gateway.caching.question import Question
+from gateway.caching.shared import Place, RedisAnswers
+from gateway.caching.tiers import Found
+from gateway.memory import Pressure
+from gateway.runtime import Runtime
+from policies.cache.rules import CacheRules
+from policies.cache.sealed import Sealed
+from policies.cache.shelf import Entry, Shelf
+from policies.outcome import CacheUse
+
+_MOST_SECRETS = 10_000
+_MOST_VECTORS = 64  # of one request: more would take longer than anybody waits
+_LEAST_TIMES = 4  # who has less time than this many waits for Redis does not wait for it
+
+
+class Bindings:
+    """The secrets that answers in Redis are bound to, for one Runtime: who may answer for a name, at which address and
+    with which credentials, and the secrets of those that it is for. Gateways that agree on these share answers, a key
+    that was made anew under an old name shares none with it, and nobody else can make a value that is accepted.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._known: dict[tuple[str, str], bytes] = {}
+        self._digests: dict[str, list[str]] | None = None
+
+    def of(self, name: str, partition: str) -> bytes:
+        """32 bytes for answers of the model or route `name`."""
+        known = self._known.get((name, partition))
+        if known is None:
+            if len(self._known) >= _MOST_SECRETS:
+                self._known.clear()
+            facts = [name, partition, self._behind(name), self._whose(partition)]
+            known = self._known[name, partition] = sha256(json.dumps(facts).encode()).digest()
+        return known
+
+    def _behind(self, name: str) -> list[list[str]]:
+        upstreams, plan = self._runtime.upstreams, self._runtime.router.plans.get(name)
+        if plan is not None:
+            pairs = [(one.id, one.provider) for one in plan.deployments()]
+        else:  # a name with a provider before the slash
+            pairs = [(provider, provider) for provider in sorted(upstreams)]
+        return [[one, upstreams[provider].fingerprint if provider in upstreams else ""] for one, provider in pairs]
+
+    def _whose(self, partition: str) -> list[str]:
+        """Digests of the secrets of a key; a group is what the configuration says it is."""
+        kind, _, name = partition.partition(":")
+        if kind != "key":
+            return []
+        if self._digests is None:
+            self._digests = {}
+            for digest, caller in self._runtime.keys.items():
+                self._digests.setdefault(caller.name, []).append(digest)
+        return sorted(self._digests.get(name, ()))
+
+
+@dataclass(slots=True)
+class SharedLook:
+    """What Redis had for one question, and which purges were known then."""
+
+    found: Found | None
+    tier: "RedisTier"
+    place: Place
+    era: str
+    seq: int
+
+    def keep(self, entry: Entry) -> None:
+        self.tier.put(entry, self.era, self.seq, self.place)
+
+
+class RedisTier:
+    """A Tier and a VectorStore over the answers of a namespace, for one Runtime. `wall_clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        answers: RedisAnswers,
+        runtime: Runtime,
+        rules: CacheRules,
+        shelf: Shelf,
+        wall_clock: Callable[[], float],
+        pressure: Pressure,
+    ) -> None:
+        self._answers = answers
+        self._bindings = Bindings(runtime)
+        self._rules = rules
+        self._shelf = shelf
+        self._wall_clock = wall_clock
+        self._pressure = pressure
+
+    async def look(self, question: Question) -> SharedLook | None:
+        """None where the question has no time for it."""
+        if question.timeout_s is not None and question.timeout_s < _LEAST_TIMES * self._answers.wait_s:
+            return None
+        place = Place(question.key, question.loose_key, question.partition, self._secret(question))
+        entry = self._taken(await self._answers.find(place))
+        found = None
+        if entry is not None:
+            found = Found(entry, CacheUse.HIT if entry.key == question.key else CacheUse.NORMALISED)
+        log = self._answers.log
+        return SharedLook(found, self, place, log.era, log.seq)
+
+    async def find(self, question: Question, keys: Sequence[bytes]) -> Sequence[Entry | None]:
+        """Embeddings, of requests with few new inputs."""
+        if len(keys) > _MOST_VECTORS:
+            return [None] * len(keys)
+        secret = self._secret(question)
+        places = [Place(key, None, question.partition, secret) for key in keys]
+        return [self._taken(kept) for kept in await self._answers.find_all(places)]
+
+    def keep(self, entries: Sequence[Entry]) -> None:
+        """Embeddings that are new."""
+        log = self._answers.log
+        for entry in entries[:_MOST_VECTORS]:
+            secret = self._bindings.of(entry.name, entry.partition)
+            self.put(entry, log.era, log.seq, Place(entry.key, None, entry.partition, secret))
+
+    def put(self, entry: Entry, era: str, seq: int, place: Place) -> None:
+        """Write an answer that saw the purges of `era` up to `seq`."""
+        ttl_s = entry.fresh_until_s - self._wall_clock() + self._rules.stale_s
+        if ttl_s > 0:
+            self._answers.put(entry, era, seq, place, ttl_s)
+
+    def _secret(self, question: Question) -> bytes:
+        return self._bindings.of(question.name, question.partition)
+
+    def _taken(self, kept: Sealed | None) -> Entry | None:
+        """The entry where it is still fresh. From now on memory has it: also one that may only stand in when everybody
+        fails.
+        """
+        if kept is None:
+            return None
+        entry, now_s = kept.entry, self._wall_clock()
+        if self._pressure.allows_cache_fills and now_s < entry.fresh_until_s + self._rules.stale_s:
+            self._shelf.put(entry)
+        return entry if now_s < entry.fresh_until_s else None
