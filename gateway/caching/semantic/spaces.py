@@ -1,0 +1,111 @@
+"""What is compared with what: the namespaces of a process, and which answer is in which of them.
+
+They outlive every Runtime. An answer that leaves memory leaves its namespace; what it taught stays.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from policies.cache.semantic.namespace import Look, Namespace
+from policies.cache.semantic.rules import SemanticRules
+from policies.cache.semantic.text import Text
+
+_MOST = 2_000
+_TRIES = 64
+
+
+@dataclass(slots=True)
+class Space:
+    """`route` is the label of what was asked for, `labels` how many were learnt from."""
+
+    namespace: Namespace
+    partition: str
+    route: str
+    labels: int = 0
+
+    @property
+    def is_worthless(self) -> bool:
+        """Nothing is kept in it, and nothing was learnt: conversations leave many such ones."""
+        return not len(self.namespace) and not self.labels
+
+
+class Spaces:
+    """By their fingerprint, which says everything but the text. `random` gives numbers from 0 to 1, evenly."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._by_print: OrderedDict[bytes, Space] = OrderedDict()
+        self._where: dict[bytes, bytes] = {}
+
+    def __iter__(self) -> Iterator[Space]:
+        yield from list(self._by_print.values())
+
+    @property
+    def entries(self) -> int:
+        """Answers that are compared with, in all of them."""
+        return len(self._where)
+
+    def find(self, fingerprint: bytes) -> Space | None:
+        """Where a question with this fingerprint is looked up; None where nothing was asked with it."""
+        space = self._by_print.get(fingerprint)
+        if space is not None:
+            self._by_print.move_to_end(fingerprint)
+        return space
+
+    def add(
+        self,
+        fingerprint: bytes,
+        rules: SemanticRules,
+        whose: tuple[str, str],
+        key: bytes,
+        text: Text,
+        vector: list[float] | None,
+    ) -> None:
+        """An answer is in memory under `key`. `whose` are its partition and route."""
+        space = self.find(fingerprint)
+        if space is None:
+            space = self._by_print[fingerprint] = Space(Namespace(rules, vector is not None, self._random), *whose)
+            self._make_room()
+        if self._where.get(key, fingerprint) != fingerprint:
+            self.drop(key)
+        space.namespace.add(key, text, vector)
+        self._where[key] = fingerprint
+
+    def drop(self, key: bytes) -> None:
+        """It left memory."""
+        fingerprint = self._where.pop(key, None)
+        space = self._by_print.get(fingerprint) if fingerprint is not None else None
+        if space is None or fingerprint is None:
+            return
+        space.namespace.drop(key)
+        if space.is_worthless:
+            del self._by_print[fingerprint]
+
+    def learn(self, fingerprint: bytes, look: Look, *, is_right: bool, weight: float) -> None:
+        """What somebody found out about a look-up there; nothing where the namespace is gone."""
+        space = self._by_print.get(fingerprint)
+        if space is not None:
+            space.labels += 1
+            space.namespace.learn(look, is_right, weight)
+
+    def forget(self, partition: str) -> None:
+        """Also what was learnt: the next of that name is somebody else."""
+        for fingerprint in [one for one, space in self._by_print.items() if space.partition == partition]:
+            self._remove(fingerprint)
+
+    def clear(self) -> None:
+        """The tier is off."""
+        self._by_print.clear()
+        self._where.clear()
+
+    def _make_room(self) -> None:
+        """Without the one that was asked longest ago; if possible one that has learnt nothing."""
+        while len(self._by_print) > _MOST:
+            oldest = [one for one, _ in zip(self._by_print, range(_TRIES), strict=False)]
+            self._remove(next((one for one in oldest if not self._by_print[one].labels), oldest[0]))
+
+    def _remove(self, fingerprint: bytes) -> None:
+        del self._by_print[fingerprint]
+        for key in [key for key, where in self._where.items() if where == fingerprint]:
+            del self._where[key]
