@@ -4,6 +4,7 @@ supervisor of several workers.
 
 import asyncio
 import os
+import pkgutil
 import signal
 import socket
 import sys
@@ -16,16 +17,13 @@ from typing import TYPE_CHECKING, Any, Self
 from config.diagnostics import Diagnostic
 from config.schema import Config
 from config.settings import Settings, SettingsError, unknown_variables
+from gateway.cli.serve import ignore_and_leave
 from gateway.cli.source import open_source
 from gateway.exposure import is_loopback, open_to_the_world, shared_admin_key
 
 if TYPE_CHECKING:
     from gateway.reload import Source
 
-# Set by the supervisor for its workers.
-_INHERITED_FD = "SIGNALBOX_LISTEN_FD"
-_INHERITED_ADMIN_FD = "SIGNALBOX_ADMIN_LISTEN_FD"
-_OWN_VARIABLES = (_INHERITED_FD, _INHERITED_ADMIN_FD, "SIGNALBOX_SUPERVISOR_PID")
 _BACKLOG = 2048
 
 
@@ -38,9 +36,10 @@ def launch(environ: Mapping[str, str], **options: Any) -> int:
     return _serve(settings, environ)
 
 
-def _serve(settings: Settings, environ: Mapping[str, str]) -> int:
+def _serve(settings: Settings, environ: Mapping[str, str], inherited: "_Listeners | None" = None) -> int:
+    """With the sockets that are `inherited` from a supervisor, as one of its workers."""
     source = open_source(settings.config, environ, Path.cwd())
-    is_worker = _INHERITED_FD in environ
+    is_worker = inherited is not None
     try:
         loaded = source.load(source.read())
     except OSError as error:
@@ -57,13 +56,14 @@ def _serve(settings: Settings, environ: Mapping[str, str]) -> int:
         return _fail(problem)
     with ExitStack() as stack:
         try:
-            listeners = _Listeners.open(settings, environ, stack)
+            listeners = inherited or _Listeners.open(settings, stack)
         except OSError as error:
             return _fail(error.strerror or str(error))
+        shown = None if is_worker else _Shown.of(loaded.config, settings)
         try:
-            if settings.workers > 1 and not is_worker:
-                return _supervise(settings, listeners, loaded.config)
-            return _run(settings, listeners, environ, source, loaded.config)
+            if settings.workers > 1 and shown is not None:
+                return _supervise(settings, listeners, shown)
+            return _run(settings, listeners, environ, source, shown)
         finally:
             # Python gives the signals back to the system before it ends: one more would then spoil the exit code.
             for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -72,8 +72,7 @@ def _serve(settings: Settings, environ: Mapping[str, str]) -> int:
 
 def _warn(diagnostics: Sequence[Diagnostic], environ: Mapping[str, str]) -> None:
     for note in unknown_variables(environ):
-        if not note.startswith(_OWN_VARIABLES):
-            sys.stderr.write(f"signalbox: {note}\n")
+        sys.stderr.write(f"signalbox: {note}\n")
     inactive = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "info"]
     for diagnostic in diagnostics:
         if diagnostic.severity != "info":
@@ -97,27 +96,22 @@ class _Listeners:
     admin: socket.socket | None
 
     @classmethod
-    def open(cls, settings: Settings, environ: Mapping[str, str], stack: ExitStack) -> Self:
+    def open(cls, settings: Settings, stack: ExitStack) -> Self:
         """Closed with `stack`. Raises OSError whose text says which address, and what to do."""
         share = settings.reuse_port
-        chosen_by = "--port or SIGNALBOX_PORT"
-        data = _socket(environ.get(_INHERITED_FD), settings.host, settings.port, chosen_by, may_share=share)
-        stack.enter_context(data)
+        data = stack.enter_context(_socket(settings.host, settings.port, "--port or SIGNALBOX_PORT", may_share=share))
         if settings.admin_port is None:
             return cls(data, None)
-        inherited = environ.get(_INHERITED_ADMIN_FD)
-        admin = _socket(inherited, settings.admin_host, settings.admin_port, "SIGNALBOX_ADMIN_PORT", may_share=share)
+        admin = _socket(settings.admin_host, settings.admin_port, "SIGNALBOX_ADMIN_PORT", may_share=share)
         return cls(data, stack.enter_context(admin))
 
     def all(self) -> list[socket.socket]:
         return [self.data] if self.admin is None else [self.data, self.admin]
 
 
-def _socket(inherited: str | None, host: str, port: int, chosen_by: str, *, may_share: bool) -> socket.socket:
+def _socket(host: str, port: int, chosen_by: str, *, may_share: bool) -> socket.socket:
     from gateway.server import listening_socket
 
-    if inherited is not None:
-        return socket.socket(fileno=int(inherited))
     try:
         return listening_socket(host, port, may_share=may_share)
     except OSError as error:
@@ -125,17 +119,17 @@ def _socket(inherited: str | None, host: str, port: int, chosen_by: str, *, may_
 
 
 def _run(
-    settings: Settings, listeners: _Listeners, environ: Mapping[str, str], source: "Source", config: Config
+    settings: Settings, listeners: _Listeners, environ: Mapping[str, str], source: "Source", shown: "_Shown | None"
 ) -> int:
+    """Serve in this process. With `shown`, say so when it does."""
     from gateway.serve import Process, run
 
-    is_worker = _INHERITED_FD in environ
     process = Process(
         settings=settings,
         source=source,
         sock=listeners.data,
         environ=environ,
-        on_ready=lambda _: None if is_worker else _announce(listeners, _Shown.of(config, settings)),
+        on_ready=lambda _: None if shown is None else _announce(listeners, shown),
         admin_sock=listeners.admin,
     )
     try:
@@ -145,20 +139,39 @@ def _run(
     return 0
 
 
-def _supervise(settings: Settings, listeners: _Listeners, config: Config) -> int:
+def _supervise(settings: Settings, listeners: _Listeners, shown: "_Shown") -> int:
     from gateway.supervisor import Supervisor
 
-    os.environ[_INHERITED_FD] = str(listeners.data.fileno())
-    if listeners.admin is not None:
-        os.environ[_INHERITED_ADMIN_FD] = str(listeners.admin.fileno())
-    if settings.config is not None:
-        os.environ["SIGNALBOX_CONFIG"] = str(settings.config)
-    command_line = ["-P", "-m", "gateway.cli.main", "serve"]
     if not settings.reuse_port:  # else somebody may still serve there, and connections should not wait for our workers
         for sock in listeners.all():
             sock.listen(_BACKLOG)
-    _announce(listeners, _Shown.of(config, settings))
-    return Supervisor(command_line, listeners.all(), settings.workers, settings.lame_duck_s + settings.drain_s).run()
+    _announce(listeners, shown)
+
+    def work() -> int:
+        ignore_and_leave()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the supervisor blocked them until now
+        return _serve(settings, os.environ, listeners)
+
+    drain_s = settings.lame_duck_s + settings.drain_s
+    return Supervisor(import_all, work, listeners.all(), settings.workers, drain_s).run()
+
+
+def import_all() -> None:
+    """What a worker needs and finds by name as well: it is imported once, before the first of them."""
+    from importlib import import_module
+
+    for name in ("gateway.serve", "gateway.admin.app"):
+        import_module(name)
+    for folder in (
+        "gateway.api",
+        "gateway.keys",
+        "policies.stores",
+        "providers",
+        "routing.signals",
+        "routing.strategies",
+    ):
+        for module in pkgutil.iter_modules(import_module(folder).__path__, f"{folder}."):
+            import_module(module.name)
 
 
 @dataclass(slots=True, frozen=True)

@@ -29,14 +29,19 @@ def command(host: str | None, port: int | None, workers: int | None, config_file
     here; Ctrl-C leaves that out. Then it stops after the requests under way have ended; once more of either ends it at
     once. SIGHUP reloads the configuration.
     """
-    # Until the server can act on them: a reload ends nothing, and an end is a clean one, because nothing has begun.
-    # Before the imports, which take most of a start. The first process of a container hears no signal otherwise.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+    ignore_and_leave()  # before the imports, which take most of a start
     from gateway.cli.launch import launch
 
     raise SystemExit(launch(os.environ, host=host, port=port, workers=workers, config=config_file))
+
+
+def ignore_and_leave() -> None:
+    """What signals do until the server can act on them: a reload ends nothing, and an end is a clean one, because
+    nothing has begun. The first process of a container hears no signal otherwise.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

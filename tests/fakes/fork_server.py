@@ -14,7 +14,6 @@ takes the gateways that still run with it.
 import gc
 import json
 import os
-import pkgutil
 import runpy
 import signal
 import socket
@@ -22,20 +21,9 @@ import sys
 from importlib import import_module
 from typing import Any
 
-# What a start imports by itself, and what it finds by name: endpoints, strategies, providers.
-_MODULES = ("gateway.cli.main", "gateway.cli.serve", "gateway.cli.launch", "gateway.serve", "gateway.admin.app")
-_FOLDERS = ("gateway.api", "gateway.keys", "policies.stores", "providers", "routing.signals", "routing.strategies")
+from gateway.cli.launch import import_all
+
 _PACKET = 1 << 18
-
-
-def _import_all() -> None:
-    for name in _MODULES:
-        import_module(name)
-    for folder in _FOLDERS:
-        for module in pkgutil.iter_modules(import_module(folder).__path__, f"{folder}."):
-            import_module(module.name)
-    gc.collect()
-    gc.freeze()  # else the first collection of every fork would copy all of this
 
 
 def _answer_until_forked(channel: socket.socket) -> dict[str, Any]:
@@ -75,5 +63,8 @@ def _become(*, start: list[str], folder: str, env: dict[str, str], stdout: str, 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is for pytest, which then closes the socket
-    _import_all()
+    import_all()
+    import_module("gateway.cli.main")
+    gc.collect()
+    gc.freeze()  # else the first collection of every fork would copy all of this
     _become(**_answer_until_forked(socket.socket(fileno=int(sys.argv[1]))))

@@ -35,9 +35,8 @@ class Gateway:
     `env` adds to, or replaces, what the process gets; nothing of the developer's own environment that could change the
     outcome is passed on.
 
-    One process is forked from a server that has done the imports (tests/fakes/fork_server.py), in a sixth of the time.
-    Several workers, and what `is_fresh` asks for, are started anew as an operator does: whoever measures memory or the
-    start itself wants that.
+    The process is forked from a server that has done the imports (tests/fakes/fork_server.py), in a sixth of the time.
+    With `is_fresh` it is started anew as an operator does: whoever measures memory or the start itself wants that.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Gateway:
         self._env = dict(env or {})
         self._workers = workers
         self._process: subprocess.Popen[bytes] | forked.Forked | None = None
-        self._is_forked = workers == 1 and not is_fresh and forked.can_fork_for(self._env)
+        self._is_forked = not is_fresh and forked.can_fork_for(self._env)
         self.port = 0
         self.admin_port: int | None = None
         self._has_admin_port = has_admin_port

@@ -168,11 +168,18 @@ def test_workers_that_cannot_start_end_the_supervisor(tmp_path):
         "from gateway import supervisor\n"
         "supervisor._RESTART_PAUSE_S = 0.01\n"
         "sock = socket.create_server(('127.0.0.1', 0))\n"
-        "sys.exit(supervisor.Supervisor(['-c', 'raise SystemExit(1)'], [sock], 2, 1.0).run())\n"
+        "sys.exit(supervisor.Supervisor(lambda: None, lambda: 1, [sock], 2, 1.0).run())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "as soon as they start" in done.stderr
+
+
+def test_whoever_forks_workers_runs_no_threads():
+    with two_workers() as gateway:
+        assert len(list(Path(f"/proc/{gateway.pid}/task").iterdir())) == 1
+        first, second = map(os.getsid, gateway.children())
+        assert len({first, second, os.getsid(gateway.pid)}) == 3, "a session each"
 
 
 def test_workers_do_not_outlive_a_supervisor_that_was_killed():
