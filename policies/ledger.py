@@ -1,4 +1,7 @@
-"""The ledger: one line for every upstream call that may cost something, so that each cent has its reason."""
+"""The ledger: one line for every upstream call that may cost something, so that each cent has its reason.
+
+What kept answers saved is in it as well: not every hit by itself, but those alike of a few seconds in one line.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -18,15 +21,17 @@ class Purpose(StrEnum):
     MIRROR = "mirror"  # a copy for comparison
     JUDGE = "judge"  # a score for an answer
     EMBEDDING = "embedding"  # for the gateway's own use
+    KEPT = "kept"  # no call: requests that were answered with what others had paid for
 
 
 @dataclass(slots=True)  # not frozen: making one would take five times as long
 class Entry:
-    """One upstream call; nobody changes one. `id` is unique: an entry that is written twice counts once. `at_s` is
-    Unix time at its end.
+    """One upstream call, or a line of savings; nobody changes one. `id` is unique: an entry that is written twice
+    counts once. `at_s` is Unix time at its end.
 
     `cost_nusd` is by our prices, None where there is none; `reported_nusd` what the provider says it charged.
-    `is_estimated`: the provider told no usage. `is_flagged`: charged in full because nobody saw its end.
+    `is_estimated`: the provider told no usage. `is_flagged`: charged in full because nobody saw its end. `saved_calls`
+    is None but for savings: so many requests made no call, and the answers that they got had cost `saved_nusd`.
     """
 
     id: str
@@ -48,10 +53,14 @@ class Entry:
     reported_nusd: int | None = None
     is_estimated: bool = False
     is_flagged: bool = False
+    saved_nusd: int | None = None
+    saved_calls: int | None = None
 
     def row(self) -> dict[str, Any]:
-        """Flat, of JSON types; classes of tokens that were not used are left out."""
+        """Flat, of JSON types; classes of tokens that were not used are left out, and savings where there are none."""
         row = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("usage", "tags")}
+        if self.saved_calls is None:
+            del row["saved_calls"], row["saved_nusd"]
         row["tags"] = list(self.tags)
         if self.usage is not None:
             for token_class in fields(self.usage):

@@ -62,6 +62,8 @@ _SPEND = {
     "estimated_calls": 1,
     "flagged_calls": 0,
     "unpriced_calls": 0,
+    "kept_calls": 31,
+    "saved_usd": "0.05",
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"description": "There is no such budget."},
@@ -203,7 +205,9 @@ def _add_spend(app: FastAPI, context: AdminContext) -> None:
         until: Annotated[str | None, Query(description="Before when, ISO 8601; now where left out.")] = None,
         where: Annotated[list[str] | None, Query(description="`name=value`, repeatable: only such calls.")] = None,
     ) -> JSONResponse:
-        """What upstream calls cost, added up. Calls with two tags count in both where it is grouped by tag."""
+        """What upstream calls cost, and what kept answers saved, added up. Calls with two tags count in both where it
+        is grouped by tag.
+        """
         now_s = time.time()
         names = [name.strip() for name in by.split(",") if name.strip()]
         filters = dict(_pair(text) for text in where or ())
@@ -224,6 +228,8 @@ def _add_spend(app: FastAPI, context: AdminContext) -> None:
                 "estimated_calls": row.estimated_calls,
                 "flagged_calls": row.flagged_calls,
                 "unpriced_calls": row.unpriced_calls,
+                "kept_calls": row.kept_calls,
+                "saved_usd": usd(row.saved_nusd),
             }
             for row in found
         ]

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _FORMATS = ("table", "json", "jsonl", "csv", "parquet")
-_SUMS = ("calls", "tokens", "cost_usd", "reported_usd", "estimated_calls", "flagged_calls", "unpriced_calls")
+_SUMS = (
+    "calls",
+    "tokens",
+    "cost_usd",
+    "reported_usd",
+    "estimated_calls",
+    "flagged_calls",
+    "unpriced_calls",
+    "kept_calls",
+    "saved_usd",
+)
 
 
 class Moment(click.ParamType[float]):
@@ -56,7 +66,8 @@ def command(
     out: Path | None,
     state_dir: Path | None,
 ) -> None:
-    """Show what upstream calls cost, added up from the ledger in the state folder, while gateways run or not.
+    """Show what upstream calls cost, and what kept answers saved, added up from the ledger in the state folder, while
+    gateways run or not.
 
     Names for --by and --where: key, team, tag, asked, route, model, deployment, provider, operation, purpose, ending,
     hour, day, month (UTC). A call with two tags counts in both where it is added up by tag.
@@ -127,6 +138,8 @@ def _row(names: Sequence[str], spend: "Spend") -> dict[str, Any]:
         "estimated_calls": spend.estimated_calls,
         "flagged_calls": spend.flagged_calls,
         "unpriced_calls": spend.unpriced_calls,
+        "kept_calls": spend.kept_calls,
+        "saved_usd": usd(spend.saved_nusd),
     }
 
 
@@ -172,4 +185,7 @@ def _write_parquet(rows: Iterable[Mapping[str, Any]], out: Path) -> None:
         raise click.ClickException(
             "parquet needs pyarrow; install with: pip install 'signalbox-gateway[parquet]'"
         ) from None
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows]), out)
+    found = list(rows)
+    # A table has the columns of its first row, and not every row has every fact.
+    names = dict.fromkeys(name for row in found for name in row)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict.fromkeys(names) | row for row in found]), out)

@@ -27,14 +27,15 @@ _COLUMNS = (
     "tags", "id", "request_id", "at_s", "key", "team", "asked", "route", "model", "deployment", "provider", "operation",
     "purpose", "ending", "cost_nusd", "reported_nusd", "is_estimated", "is_flagged", "input", "cache_read",
     "cache_write_5m", "cache_write_1h", "audio_input", "image_input", "output", "reasoning", "audio_output",
-    "image_output", "searches", "service_tier",
+    "image_output", "searches", "service_tier", "saved_nusd", "saved_calls",
 )  # fmt: skip
 _OF_ENTRY = frozenset(field.name for field in fields(Entry))
 _USAGE_COLUMNS = tuple(name for name in _COLUMNS if name not in _OF_ENTRY)
 _COUNTS = tuple(field.name for field in fields(Usage) if type(field.default) is int)
 _TOKENS = tuple(name for name in _COUNTS if name != "searches")  # a search is paid apart
 _REAL = ("at_s",)
-_WHOLE = ("cost_nusd", "reported_nusd", "is_estimated", "is_flagged", *_COUNTS)
+_SAVINGS = ("saved_nusd", "saved_calls")
+_WHOLE = ("cost_nusd", "reported_nusd", "is_estimated", "is_flagged", *_SAVINGS, *_COUNTS)
 _VALUES = f"({', '.join('?' * len(_COLUMNS))})"
 # Rows per statement: Python's lock is given up for each, and has to be won back from the threads that serve requests.
 _INSERTS = {
@@ -65,6 +66,7 @@ class Spend:
     """What the calls of one group cost. `by` has the values it is grouped by, in their order.
 
     `reported_nusd` is the sum of what providers said they charged; calls whose provider said nothing add nothing.
+    `kept_calls` were answered without a call, which would have cost `saved_nusd` more.
     """
 
     by: tuple[str | None, ...]
@@ -75,6 +77,8 @@ class Spend:
     estimated_calls: int
     flagged_calls: int
     unpriced_calls: int
+    kept_calls: int = 0
+    saved_nusd: int = 0
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -135,13 +139,14 @@ class Ledger:
         """
         statement, parameters = _statement(since_s, until_s, filters or {}, group_by)
         with self._connected() as connection:
-            rows = connection.execute(statement, parameters).fetchall()
+            rows = connection.execute(statement.format(entries=_source(connection)), parameters).fetchall()
         return [Spend(tuple(row[: len(group_by)]), *row[len(group_by) :]) for row in rows]
 
     def stream(self, since_s: float, until_s: float) -> Iterator[dict[str, Any]]:
         """Every entry of that time, the oldest first, in the form of Entry.row(). Raises StoreError."""
-        statement = f"SELECT {', '.join(_COLUMNS)} FROM entries WHERE at_s >= ? AND at_s < ? ORDER BY at_s, rowid"  # noqa: S608
         with self._connected() as connection:
+            source = _source(connection)
+            statement = f"SELECT {', '.join(_COLUMNS)} FROM {source} WHERE at_s >= ? AND at_s < ? ORDER BY at_s, rowid"  # noqa: S608
             for values in connection.execute(statement, (since_s, until_s)):
                 yield _row(values)
 
@@ -180,6 +185,13 @@ class MemoryLedger(Ledger):
             yield connection
 
 
+def _source(connection: sqlite3.Connection) -> str:
+    """What to select from: a table of an older version lacks columns until a gateway of this one has opened it."""
+    present = {row[1] for row in connection.execute("PRAGMA table_info(entries)")}
+    missing = [f"NULL AS {name}" for name in _COLUMNS if name not in present]
+    return f"(SELECT rowid, *, {', '.join(missing)} FROM entries) AS entries" if missing else "entries"  # noqa: S608
+
+
 def _statement(
     since_s: float, until_s: float, filters: Mapping[str, str], group_by: Sequence[str]
 ) -> tuple[str, list[Any]]:
@@ -188,9 +200,9 @@ def _statement(
         raise ValueError(f"spending cannot be grouped or filtered by {unknown[0]!r}; known: {', '.join(GROUPS)}")
     where = ["at_s >= ?", "at_s < ?"]
     parameters: list[Any] = [since_s, until_s]
-    source = "entries"
+    source = "{entries}"
     if "tag" in group_by:
-        source = "entries LEFT JOIN json_each(entries.tags) AS tag"
+        source = "{entries} LEFT JOIN json_each(entries.tags) AS tag"
     for name, value in filters.items():
         by = "EXISTS (SELECT 1 FROM json_each(entries.tags) AS one WHERE one.value = ?)"
         where.append(by if name == "tag" else f"{GROUPS[name]} = ?")
@@ -198,13 +210,15 @@ def _statement(
     groups = [GROUPS[name] for name in group_by]
     tokens = " + ".join(f"coalesce({name}, 0)" for name in _TOKENS)
     sums = [
-        "count(*)",
+        "count(*) - count(saved_calls)",
         f"coalesce(sum({tokens}), 0)",
         "coalesce(sum(cost_nusd), 0) AS cost",
         "coalesce(sum(reported_nusd), 0)",
         "coalesce(sum(is_estimated), 0)",
         "coalesce(sum(is_flagged), 0)",
         "count(*) - count(cost_nusd)",
+        "coalesce(sum(saved_calls), 0)",
+        "coalesce(sum(saved_nusd), 0)",
     ]
     # Names come from GROUPS and from the fields of Entry and Usage; what the caller wrote is bound.
     statement = f"SELECT {', '.join(groups + sums)} FROM {source} WHERE {' AND '.join(where)}"  # noqa: S608
@@ -221,5 +235,8 @@ def _row(values: Sequence[Any]) -> dict[str, Any]:
         row[name] = bool(row[name])
     for name in _USAGE_COLUMNS:
         if not row[name]:
+            del row[name]
+    if row["saved_calls"] is None:
+        for name in _SAVINGS:
             del row[name]
     return row

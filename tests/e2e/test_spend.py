@@ -82,7 +82,7 @@ def test_sums_by_the_names_that_are_asked_for(spent):
     wait_entries(spent, 3)
     table = spend(spent, "--by", "key").stdout.splitlines()
     assert table[0].split() == ["key", "calls", "tokens", "cost_usd", "reported_usd", "estimated_calls",
-                                "flagged_calls", "unpriced_calls"]  # fmt: skip
+                                "flagged_calls", "unpriced_calls", "kept_calls", "saved_usd"]  # fmt: skip
     assert table[1].split()[:4] == ["member", "2", "60", "0.00006"]
     found = list(csv.DictReader(io.StringIO(spend(spent, "--by", "team,model", "--format", "csv").stdout)))
     assert {(row["team"], row["model"], row["calls"]) for row in found} == {

@@ -34,6 +34,7 @@ ENTRIES = [
     entry("b", 250, NOON + 10, key="bob", team=None, model="claude", tags=("x",), reported_nusd=240),
     entry("c", 7, NOON + 86_400, purpose=Purpose.RETRY, tags=(), usage=None, is_estimated=True),
     entry("d", None, NOON + 86_401, tags=(), is_flagged=True),
+    entry("e", 0, NOON + 86_402, purpose=Purpose.KEPT, usage=None, saved_nusd=500, saved_calls=12, tags=("y",)),
 ]
 
 
@@ -54,7 +55,7 @@ def ledger(request, tmp_path):
 
 def test_sums(ledger):
     (total,) = ledger.query(0, 1e12)
-    assert total == Spend((), 4, 18 + 15 + 15, 357, 240, 1, 1, 1)
+    assert total == Spend((), 4, 18 + 15 + 15, 357, 240, 1, 1, 1, 12, 500)
     assert ledger.query(NOON + 1, NOON + 86_401)[0].calls == 2, "from the first second to before the last"
     assert ledger.query(0, 1) == [Spend((), 0, 0, 0, 0, 0, 0, 0)]
 
@@ -119,7 +120,7 @@ def test_without_a_ledger_the_reader_is_told_so(tmp_path):
 def test_memory_keeps_the_last_ones():
     ledger = MemoryLedger(kept=2)
     ledger.add(ENTRIES)
-    assert [row["id"] for row in ledger.stream(0, 1e12)] == ["c", "d"]
+    assert [row["id"] for row in ledger.stream(0, 1e12)] == ["d", "e"]
 
 
 def test_a_table_of_an_older_version_gets_the_columns_it_lacks():
@@ -132,16 +133,31 @@ def test_a_table_of_an_older_version_gets_the_columns_it_lacks():
     connection.close()
 
 
+def test_the_table_of_an_older_version_is_read_as_it_is(tmp_path):
+    connection = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    create(connection)
+    insert(connection, [row_of(one) for one in ENTRIES[:4]])
+    for name in ("saved_nusd", "saved_calls"):
+        connection.execute(f"ALTER TABLE entries DROP COLUMN {name}")
+    connection.close()
+    ledger = Ledger(tmp_path)
+    assert [(row.by, row.calls, row.kept_calls) for row in ledger.query(0, 1e12, {"tag": "x"}, ["tag"])] == [
+        (("x",), 2, 0),
+        (("y",), 1, 0),
+    ]
+    assert list(ledger.stream(0, 1e12)) == [json.loads(json.dumps(one.row())) for one in ENTRIES[:4]]
+
+
 def test_old_entries_are_deleted(tmp_path):
     store = SqliteStore(tmp_path, lambda: NOON + 86_400 * 30.5, keep_days=30, has_thread=False)
     old = [entry(f"old{number}", 1, 1.0) for number in range(2500)]  # more than go at once
     store.settle(Settlement("all", (), [*ENTRIES, *old]))
     store.write_down()
     store._tidy()
-    assert [row["id"] for row in Ledger(tmp_path).stream(0, 1e12)] == ["c", "d"]
+    assert [row["id"] for row in Ledger(tmp_path).stream(0, 1e12)] == ["c", "d", "e"]
     assert not delete_before(store._connection, 0)
     tables.tidy(store._connection, NOON + 86_400 * 300, None)
-    assert len(list(Ledger(tmp_path).stream(0, 1e12))) == 2, "kept for ever where nobody said how long"
+    assert len(list(Ledger(tmp_path).stream(0, 1e12))) == 3, "kept for ever where nobody said how long"
     asyncio.run(store.close())
 
 
