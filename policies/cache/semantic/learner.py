@@ -1,0 +1,78 @@
+"""What a namespace learns from labels: the weights of its layer, and from which score on it may serve."""
+
+from collections import deque
+from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+from policies.cache.semantic.layer import Labelled, Prior, fit, logit_of
+from policies.cache.semantic.threshold import lowest
+
+_LABELS = 1_200
+_REFIT = 150
+_FOLDS = 5
+Z = 1.28
+
+
+class Learner:
+    """Labels in, scores and a threshold out. A refit is spread over the labels that follow it, one fit each, so that no
+    label takes long.
+    """
+
+    def __init__(self, prior: Prior, most_wrong: float) -> None:
+        self._prior = prior
+        self._most_wrong = most_wrong
+        self._labelled: deque[Labelled] = deque(maxlen=_LABELS)
+        self._since = 0
+        self._observed: list[Labelled] = []
+        self._scored: list[tuple[float, bool, float]] = []
+        self._fold = _FOLDS + 1
+        self.weights: list[float] = list(prior.weights)
+        self.threshold = inf
+
+    def __len__(self) -> int:
+        return len(self._labelled)
+
+    def score(self, row: Sequence[float]) -> float:
+        """Log odds of being right."""
+        return logit_of(self.weights, row)
+
+    def learn(self, labelled: Labelled) -> None:
+        """One label."""
+        self._labelled.append(labelled)
+        self._since += 1
+        if self._since >= _REFIT:
+            self._since = 0
+            self._observed, self._scored, self._fold = list(self._labelled), [], 0
+        if self._fold <= _FOLDS:
+            self._fit()
+
+    def _fit(self) -> None:
+        """The next fold: its labels are scored by what was fitted without them. After the last the whole."""
+        if self._fold < _FOLDS:
+            others = [one for at, one in enumerate(self._observed) if at % _FOLDS != self._fold]
+            weights = fit(self._prior, others, self.weights)
+            held_out = self._observed[self._fold :: _FOLDS]
+            self._scored += [(logit_of(weights, one.row), one.is_right, one.weight) for one in held_out]
+        else:
+            self.weights = fit(self._prior, self._observed, self.weights)
+            self.threshold = lowest(self._scored, self._most_wrong, Z)
+            self._observed, self._scored = [], []
+        self._fold += 1
+
+    def state(self) -> dict[str, Any]:
+        """For `restore`, as JSON has it. A refit under way is not in it."""
+        return {
+            "threshold": None if self.threshold == inf else self.threshold,
+            "weights": self.weights,
+            "labelled": [(one.row, one.is_right, one.weight) for one in self._labelled],
+            "since": self._since,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """In place of what was learnt."""
+        self.threshold = inf if state["threshold"] is None else state["threshold"]
+        self.weights = list(state["weights"])
+        self._labelled = deque((Labelled(tuple(row), *rest) for row, *rest in state["labelled"]), maxlen=_LABELS)
+        self._since = state["since"]
+        self._observed, self._scored, self._fold = [], [], _FOLDS + 1
