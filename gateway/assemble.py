@@ -93,6 +93,7 @@ class Assembler:
         self.router_files = RouterFiles(folder)
         self.feedback = FeedbackKeeper(folder, clock)
         self.cache = CacheKeeper()
+        self.cache.semantic.folder = folder
         self._upstreams: dict[str, tuple[Inputs, Upstream]] = {}
         self._started = int(now().timestamp())
         self.retired: list[Transport] = []  # what the Runtime before used and this one does not
@@ -124,6 +125,8 @@ class Assembler:
         deployments = {name: self._deployments(config, name, model) for name, model in config.models.items()}
         ring = ring_of(config)
         self.prepare_keys(ring)
+        cache = cache_rules(config)
+        self.cache.semantic.prepare(None if cache is None else cache.semantic)
         planner = Planner(config, deployments, upstreams, self.router_files.of(config))
         runtime = Runtime(
             version=version,
@@ -149,7 +152,7 @@ class Assembler:
             continues=_continues(config),
             feedback=self.feedback.book(config.feedback),
             guard=self.guard,
-            cache=(cache := cache_rules(config)),
+            cache=cache,
             last_resort=self.cache.last_resort(cache),
             notices=(
                 *(f"provider '{name}' is off: {reason}" for name, reason in sorted(loaded.disabled_providers.items())),

@@ -82,6 +82,7 @@ async def _serve(process: Process) -> None:
     shared = process.environ.get(METRICS_DIR)
     books = await open_books(settings, Path(shared) if shared is not None else None)
     desk = mirrors.desk = open_desk(books, loop, SoftLimits(time.time, background.start, logger))
+    assembler.cache.semantic.use(desk, background.start)
     service = Service(
         settings=settings,
         recorder=recorder,

@@ -22,6 +22,7 @@ class CacheUse(StrEnum):
     MISS = "miss"  # none was kept, or the caller wanted none
     HIT = "hit"
     NORMALISED = "normalised"  # a hit of a request whose last text differs in case, politeness or punctuation
+    SEMANTIC = "semantic"  # a hit of a request that means the same
     SHARED = "shared"  # the answer that was under way for the same request of somebody before
     STALE = "stale"  # kept for longer than it is good, because every candidate failed
 

@@ -10,6 +10,7 @@ from config.schema import Config
 from gateway.caching.flight import Flights
 from gateway.caching.front import CacheFront
 from gateway.caching.purges import SharedPurges
+from gateway.caching.semantic.keeper import SemanticKeeper, semantic_choice
 from gateway.caching.tiers import Tier, VectorStore
 from gateway.memory import Pressure
 from gateway.pipeline import Pipeline
@@ -32,6 +33,7 @@ class CacheKeeper:
         self._clock = clock
         self._flights = Flights()
         self.shelf = Shelf(clock, 0)
+        self.semantic = SemanticKeeper(self.shelf)
         self._shared = SharedPurges(None)
         self.redis: RedisAnswers | None = None  # what is shared beyond this machine, where there is a Redis
 
@@ -71,6 +73,7 @@ class CacheKeeper:
         for name, digests in known.items():
             if digests.isdisjoint(secrets.get(name, ())):
                 Purge(partition=f"key:{name}").carry_out(self.shelf)
+                self.semantic.forget(CacheRules().partition(name))
 
     def forget_changed(self, before: Runtime, after: Runtime) -> None:
         """Answers of models and routes that are gone, or that others stand behind now."""
@@ -107,6 +110,7 @@ class CacheKeeper:
             self.redis.use(rules)
         if rules is None:
             self.shelf.limit(0, 0.0)
+            self.semantic.turn_off()
             return
         self.shelf.limit(rules.max_bytes, rules.stale_s)
         recorder.metrics.cache.follow(self.shelf)
@@ -115,6 +119,8 @@ class CacheKeeper:
 
             shared = RedisTier(self.redis, pipeline.runtime, rules, self.shelf, self._clock, pressure)
             tiers, vectors = (shared, *tiers), vectors or shared
+        metrics = recorder.metrics.semantic_cache
+        tiers = (*tiers, *self.semantic.stand_behind(pipeline.runtime, self._flights, metrics, loop, clock, self._clock))
         front = CacheFront(
             pipeline, rules, self.shelf, self._flights, recorder, loop, clock, self._clock, pressure, tiers, vectors
         )
@@ -147,4 +153,5 @@ def cache_rules(config: Config) -> CacheRules | None:
         is_shared=cache.redis.enabled,
         shared_wait_s=cache.redis.wait_s,
         max_shared_bytes=cache.redis.max_entry_kb * 1024,
+        semantic=semantic_choice(config),
     )

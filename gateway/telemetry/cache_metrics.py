@@ -16,8 +16,8 @@ class CacheMetrics:
     def __init__(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
         self._requests = counter(
             "signalbox_cache_requests_total",
-            "Requests while the cache is on, by what it did: hit, normalised (a hit in other letters), miss, shared "
-            "(with one under way), bypass.",
+            "Requests while the cache is on, by what it did: hit, normalised (a hit in other letters), semantic "
+            "(a hit by meaning), miss, shared (with one under way), bypass.",
             ("operation", "result"),
         )
         self._saved = counter("signalbox_cache_saved_usd_total", "What hits and shared answers would have cost.")

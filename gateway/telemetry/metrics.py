@@ -15,6 +15,7 @@ from gateway.telemetry.cache_metrics import CacheMetrics
 from gateway.telemetry.ceiling import MAX_SERIES, BoundedCounter, BoundedGauge, BoundedHistogram, Ceiling
 from gateway.telemetry.money_metrics import MoneyMetrics
 from gateway.telemetry.routing_metrics import RoutingMetrics
+from gateway.telemetry.semantic_metrics import SemanticMetrics
 from gateway.telemetry.shared_cache_metrics import SharedCacheMetrics
 from gateway.telemetry.tally import CounterTally, HistogramTally
 from policies.outcome import Attempt, Outcome
@@ -152,6 +153,7 @@ class Metrics:
         self.money = MoneyMetrics(counter, gauge)
         self.cache = CacheMetrics(counter, gauge)
         self.shared_cache = SharedCacheMetrics(counter, gauge)
+        self.semantic_cache = SemanticMetrics(counter, gauge)
         self._request_series: dict[tuple[str, str, str, bool], _RequestSeries] = {}
         self._attempt_series: dict[tuple[str, bool], _AttemptSeries] = {}
 
@@ -186,6 +188,7 @@ class Metrics:
         self.breakers.flush()
         self.cache.flush()
         self.shared_cache.flush()
+        self.semantic_cache.flush()
 
     def record_refusal(self, endpoint: str, reason: str) -> None:
         """Count a request that ended before routing."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from policies.cache.semantic.settings import SemanticChoice
+
 
 @dataclass(slots=True, frozen=True)
 class CacheRules:
@@ -12,7 +14,7 @@ class CacheRules:
     fails. `max_bytes` of all answers of a process, `max_entry_bytes` of one. `groups` maps the name of a key to the
     group that it shares answers with; every other key has its own.
     `is_shared`: gateways keep answers together in Redis, which is waited for for `shared_wait_s` at most, and takes
-    answers of up to `max_shared_bytes`.
+    answers of up to `max_shared_bytes`. `semantic`: which requests are answered by their meaning; None: none.
     """
 
     is_exact: bool = True
@@ -25,6 +27,7 @@ class CacheRules:
     is_shared: bool = False
     shared_wait_s: float = 0.03
     max_shared_bytes: int = 256 * 1024
+    semantic: SemanticChoice | None = None
 
     def partition(self, caller: str) -> str:
         """Who may get each other's answers; `caller` is the name of a key, empty where there are none. No kind of name

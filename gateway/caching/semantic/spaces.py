@@ -4,7 +4,7 @@ They outlive every Runtime. An answer that leaves memory leaves its namespace; w
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from policies.cache.semantic.namespace import Look, Namespace
@@ -36,7 +36,7 @@ class Spaces:
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._by_print: OrderedDict[bytes, Space] = OrderedDict()
-        self._where: dict[bytes, bytes] = {}
+        self._where: dict[bytes, tuple[bytes, Text]] = {}
 
     def __iter__(self) -> Iterator[Space]:
         yield from list(self._by_print.values())
@@ -60,23 +60,32 @@ class Spaces:
         whose: tuple[str, str],
         key: bytes,
         text: Text,
-        vector: list[float] | None,
+        vector: Sequence[float] | None,
     ) -> None:
         """An answer is in memory under `key`. `whose` are its partition and route."""
         space = self.find(fingerprint)
         if space is None:
             space = self._by_print[fingerprint] = Space(Namespace(rules, vector is not None, self._random), *whose)
             self._make_room()
-        if self._where.get(key, fingerprint) != fingerprint:
+        before = self._where.get(key)
+        if before is not None and before[0] != fingerprint:
             self.drop(key)
         space.namespace.add(key, text, vector)
-        self._where[key] = fingerprint
+        self._where[key] = fingerprint, text
+
+    def text_of(self, key: bytes) -> Text | None:
+        """What was asked when the answer was made."""
+        where = self._where.get(key)
+        return None if where is None else where[1]
 
     def drop(self, key: bytes) -> None:
         """It left memory."""
-        fingerprint = self._where.pop(key, None)
-        space = self._by_print.get(fingerprint) if fingerprint is not None else None
-        if space is None or fingerprint is None:
+        where = self._where.pop(key, None)
+        if where is None:
+            return
+        fingerprint = where[0]
+        space = self._by_print.get(fingerprint)
+        if space is None:
             return
         space.namespace.drop(key)
         if space.is_worthless:
@@ -107,5 +116,5 @@ class Spaces:
 
     def _remove(self, fingerprint: bytes) -> None:
         del self._by_print[fingerprint]
-        for key in [key for key, where in self._where.items() if where == fingerprint]:
+        for key in [key for key, where in self._where.items() if where[0] == fingerprint]:
             del self._where[key]

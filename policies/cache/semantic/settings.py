@@ -9,12 +9,15 @@ from policies.cache.semantic.rules import SemanticRules
 
 @dataclass(slots=True, frozen=True)
 class EmbeddingSettings:
-    """Who makes vectors: the model in `folder`, or `model` of `provider`. A request waits `timeout_s` for its own."""
+    """Who makes vectors: the model in `folder`, or `model` of `provider`. A request waits `timeout_s` for its own.
+    `origin` tells providers apart that had the same name at different times.
+    """
 
     folder: Path | None
     provider: str
     model: str
     timeout_s: float
+    origin: str = ""
 
 
 @dataclass(slots=True, frozen=True)
