@@ -85,7 +85,7 @@ def explain(runtime: Runtime, question: Question, arrived_s: float) -> dict[str,
     candidate can take has `error`, the error object its caller would get. Raises RefusedError where a request would not
     get as far as that.
     """
-    caller = _caller(runtime, question.key)
+    caller = caller_of(runtime, question.key)
     router = runtime.router
     try:
         raw = orjson.dumps(question.body)
@@ -216,7 +216,7 @@ def _headers(given: Mapping[str, Any]) -> Mapping[bytes, bytes]:
     return found
 
 
-def _caller(runtime: Runtime, key: str | None) -> Caller:
+def caller_of(runtime: Runtime, key: str | None) -> Caller:
     """The caller with that key; without one, somebody who may use everything."""
     if key is None:
         return ANONYMOUS

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from gateway.admin.access import AdminContext, AdminError
 from gateway.admin.audit import Actor
 from gateway.admin.wire import answer_of, body_of, invalid, read_object
+from gateway.caching.semantic.keeper import SemanticKeeper
 from gateway.wire.answers import usd
 from policies.cache.purge import Purge
 from policies.cache.rules import CacheRules
@@ -28,6 +29,14 @@ _STATS = {
     "saved_usd": "4.02",
     "models": {"auto": 1_100, "gpt-5-mini": 104},
     "redis": {"is_up": True, "lookups": {"hit": 71, "miss": 1_204}, "written": 1_204, "dropped": 0},
+    "semantic": {
+        "entries": 1_100,
+        "namespaces": 4,
+        "serving": 2,
+        "labels": 5_210,
+        "hits": 3_904,
+        "routes": {"auto": {"checked": 118, "wrong": 0, "wrong_ratio": 0.0, "wrong_ratio_upper": 0.0137}},
+    },
 }
 _PURGED = {"object": "cache.purge", "purged": 12, "replicas_told": None}
 _TELL_S = 1.0
@@ -64,6 +73,7 @@ def add_routes(app: FastAPI, context: AdminContext) -> None:
                 "saved_usd": usd(sum(entry.uses * (entry.cost_nusd or 0) for entry in entries)),
                 "models": dict(models.most_common()),
                 "redis": _redis_state(context.service.cache.redis),
+                "semantic": _semantic_state(context.service.cache.semantic),
             }
         )
 
@@ -94,6 +104,24 @@ def _redis_state(answers: "RedisAnswers | None") -> dict[str, Any] | None:
         return None
     counts = {str(result): answers.lookups[result] for result in sorted(answers.lookups)}
     return {"is_up": answers.is_up, "lookups": counts, "written": answers.written, "dropped": answers.dropped}
+
+
+def _semantic_state(semantic: SemanticKeeper) -> dict[str, Any] | None:
+    """What this worker knows about answers by meaning; None where that is off. Routes are those whose hits were checked
+    with a clear result.
+    """
+    if semantic.tier is None:
+        return None
+    routes = {
+        route: {
+            "checked": one.checked,
+            "wrong": one.wrong,
+            "wrong_ratio": round(one.ratio, 5),
+            "wrong_ratio_upper": round(one.upper, 5),
+        }
+        for route, one in sorted(semantic.measured().items())
+    }
+    return {**semantic.counts(), "routes": routes}
 
 
 def _purge_of(body: dict[str, Any], context: AdminContext) -> Purge:

@@ -1,4 +1,4 @@
-"""POST /v1/feedback: a score for an answer, by the id of its request."""
+"""POST /v1/feedback: a score for an answer, or that one from the cache was wrong, by the id of its request."""
 
 import asyncio
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ _BODY_S = 30.0
 # A stream is over for its reader a moment before it is for us; a program may score it in between.
 _SETTLING_S = 0.2
 _KEYS = frozenset({"request_id", "score", "model"})
+_OF_HITS = frozenset({"request_id", "wrong_cache_hit"})
 
 
 @dataclass(slots=True, frozen=True)
@@ -38,22 +39,26 @@ async def _handle(service: Service, scope: Scope, receive: Receive, send: Send) 
         caller = authenticate(headers, runtime.keys)
         if caller is ANONYMOUS:
             refuse_admin_key(headers, service.settings, runtime.ring.admins)
-        if runtime.feedback is None:
-            raise refusals.feedback_off()
         content_type = headers.get(b"content-type", b"application/json")
         if not content_type.lower().startswith(b"application/json"):
             raise refusals.wrong_content_type(content_type.decode("latin-1"))
-        given = _parse(await _read(receive, headers))
-        model = await _record(service, runtime.feedback, caller, given)
+        body = _object(await _read(receive, headers))
+        if "wrong_cache_hit" in body:
+            told = _tell_wrong(service, caller, body)
+        elif runtime.feedback is None:
+            raise refusals.feedback_off()
+        else:
+            given = _parse(body)
+            model = await _record(service, runtime.feedback, caller, given)
+            told = {"request_id": given.request_id, "model": model, "score": given.score}
     except refusals.RefusedError as error:
         service.recorder.refused("feedback", request_id, error)
         await send_refusal(send, error, request_id)
         return
     except http.ClientGoneError:
         return
-    body = {"object": "feedback", "request_id": given.request_id, "model": model, "score": given.score}
     head = [answers.JSON, (b"x-request-id", request_id.encode()), (b"cache-control", b"no-store")]
-    await http.send_whole(send, 200, head, orjson.dumps(body))
+    await http.send_whole(send, 200, head, orjson.dumps({"object": "feedback"} | told))
 
 
 async def _read(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
@@ -86,23 +91,50 @@ async def _record(service: Service, book: FeedbackBook, caller: Caller, given: _
     return model
 
 
-def _parse(raw: bytes) -> _Given:
-    """Raises RefusedError that names the field."""
+def _tell_wrong(service: Service, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+    """The answer that the caller got to another question goes, and the cache learns. Raises RefusedError."""
+    _check_names(body, _OF_HITS)
+    request_id = _request_id(body)
+    if body["wrong_cache_hit"] is not True:
+        raise refusals.invalid_field("wrong_cache_hit", "'wrong_cache_hit' can be true only.")
+    entry = service.cache.tell_wrong(caller.name, request_id)
+    if entry is None:
+        raise refusals.unknown_request(request_id)
+    service.recorder.logger.info("wrong cache hit", request_id=request_id, caller=caller.name, entry=entry.id)
+    return {"request_id": request_id, "wrong_cache_hit": True, "entry": entry.id}
+
+
+def _object(raw: bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise refusals.bad_json(str(error)) from None
     if not isinstance(body, dict):
         raise refusals.bad_json("it is another JSON value")
-    unknown = sorted(body.keys() - _KEYS)
+    return body
+
+
+def _check_names(body: dict[str, Any], known: frozenset[str]) -> None:
+    unknown = sorted(body.keys() - known)
     if unknown:
         raise refusals.invalid_field(unknown[0][:128], f"Feedback has no field '{unknown[0][:128]}'.")
-    for name in ("request_id", "score"):
-        if body.get(name) is None:
-            raise refusals.invalid_field(name, f"'{name}' is missing.", missing=True)
-    request_id, model = body["request_id"], body.get("model")
+
+
+def _request_id(body: dict[str, Any]) -> str:
+    request_id = body.get("request_id")
+    if request_id is None:
+        raise refusals.invalid_field("request_id", "'request_id' is missing.", missing=True)
     if not isinstance(request_id, str):
         raise refusals.invalid_field("request_id", "'request_id' has to be a string.")
+    return request_id
+
+
+def _parse(body: dict[str, Any]) -> _Given:
+    """Raises RefusedError that names the field."""
+    _check_names(body, _KEYS)
+    request_id, model = _request_id(body), body.get("model")
+    if body.get("score") is None:
+        raise refusals.invalid_field("score", "'score' is missing.", missing=True)
     if not isinstance(model, str | None):
         raise refusals.invalid_field("model", "'model' has to be a string.")
     return _Given(request_id, _score(body["score"]), model)
@@ -119,6 +151,6 @@ ENDPOINT = Endpoint(
     ("/v1/feedback", "/feedback"),
     ("POST",),
     "caller",
-    "Score an answer by its request id, for training.",
+    "Score an answer by its request id, or tell that one from the cache was wrong.",
     _handle,
 )

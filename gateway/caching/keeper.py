@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from gateway.runtime import Caller, Runtime
 from gateway.telemetry.recorder import Recorder
 from policies.cache.purge import Purge
 from policies.cache.rules import CacheRules
-from policies.cache.shelf import Shelf
+from policies.cache.shelf import Entry, Shelf
 from policies.cache.stale import StaleAnswers
 from policies.last_resort import LastResort, NoLastResort
 
@@ -61,6 +62,16 @@ class CacheKeeper:
         if self.redis is not None and self.redis.is_on:
             self.redis.purges.tell(purge)
         return purge.carry_out(self.shelf)
+
+    def tell_wrong(self, caller: str, request_id: str) -> Entry | None:
+        """The answer by meaning that this request got was wrong: learn from it, and forget that answer everywhere.
+        Returns it; None where no such hit is remembered.
+        """
+        entry = self.semantic.tell_wrong(caller, request_id)
+        if entry is not None:
+            with suppress(OSError):  # then the others learn by themselves
+                self.purge(Purge(entry=entry.id, partition=entry.partition))
+        return entry
 
     def forget_strangers(self, before: Mapping[str, Caller], after: Mapping[str, Caller]) -> None:
         """A key that is gone leaves nothing to the next one of its name. Both map digests of secrets to callers."""

@@ -49,6 +49,36 @@ def purge(everything: bool, is_json: bool, url: str, **named: str | None) -> Non
     _print(_ask(url, "POST", "/admin/cache/purge", body | ({"all": True} if everything else {})), is_json=is_json)
 
 
+@command.command()
+@click.argument("prompt")
+@click.option("--route", metavar="NAME", help="Route or model to ask for. [default: auto]")
+@click.option("--key", metavar="NAME", help="Explain as for this virtual key.")
+@click.option("--system", metavar="TEXT", help="The system prompt that goes before.")
+@_json
+@_url
+def explain(prompt: str, route: str | None, key: str | None, system: str | None, is_json: bool, url: str) -> None:
+    """Show whether PROMPT would be answered from memory, and which guard or score decides."""
+    body: dict[str, Any] = {"prompt": prompt}
+    if system is not None:
+        turns = (("system", system), ("user", prompt))
+        body = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    body |= {name: value for name, value in (("route", route), ("key", key)) if value is not None}
+    found = _ask(url, "POST", "/admin/cache/explain", body)
+    if is_json:
+        _print(found, is_json=True)
+        return
+    semantic = found.pop("semantic", {})
+    _print(found, is_json=False)
+    for name in ("compared_with", "labels", "threshold"):
+        if semantic.get(name) is not None:
+            click.echo(f"{name}: {semantic[name]}")
+    for one in semantic.get("candidates", ()):
+        said = ("guard " + one["guard"]) if one["guard"] else f"score {one['score']}"
+        blocked = ", wrong before" if one["is_blocked"] else ""
+        cosine = "" if one["cosine"] is None else f", cosine {one['cosine']}"
+        click.echo(f"candidate {one['entry']}: {said}{blocked}{cosine}")
+
+
 def _ask(url: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     import httpx2
 
