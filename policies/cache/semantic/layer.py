@@ -11,7 +11,7 @@ from operator import mul
 
 _PRIOR_WORTH = 60.0
 _MOST_STEPS = 12
-_CLOSE = 1e-3  # of the logarithm of the likelihood
+_CLOSE = 0.05  # of the logarithm of the likelihood
 _MOST_LOGIT = 30.0  # beyond, a share cannot be told from one
 
 
@@ -34,7 +34,8 @@ class Prior:
 
 def logit_of(weights: Sequence[float], row: Sequence[float]) -> float:
     """Log odds of being right."""
-    return sum(map(mul, weights, row))
+    total: float = sum(map(mul, weights, row))
+    return total
 
 
 def fit(prior: Prior, labelled: Sequence[Labelled], start: Sequence[float]) -> list[float]:

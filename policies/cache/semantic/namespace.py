@@ -5,8 +5,10 @@ that only the last text differs. It serves nothing until labels show that it may
 """
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from policies.cache.semantic.features import features
 from policies.cache.semantic.guards import Guard, refusal
@@ -21,10 +23,12 @@ from policies.cache.semantic.threshold import interval
 from policies.cache.semantic.vectors import Vectors
 from policies.cache.semantic.verifier import Verifier
 
+_T = TypeVar("_T")
 _CANDIDATES = 5
 _LEAST_COSINE = 0.70
 _LEXICAL_POOL = 32
 _HAND = 32  # places that are looked at for one to give up
+_RECENT = 256  # texts whose answer may be kept before or after it is known whom it is like
 PRIOR = Prior(
     weights=(-3.0, 1.0, 0.0, 0.0, 0.5, -0.5, 0.5, -0.5, 0.5, -0.5, 1.0, 0.5),
     curvature=tuple(tuple(0.1 if i == j else 0.0 for j in range(len(NAMES))) for i in range(len(NAMES))),
@@ -67,6 +71,7 @@ class Look:
     `best`, and some of the hits, which count for those that were not checked.
     """
 
+    asked: Text
     candidates: tuple[Candidate, ...]
     best: Candidate | None
     threshold: float
@@ -103,6 +108,8 @@ class Namespace:
         self._places: dict[bytes, int] = {}
         self._free: list[int] = []
         self._hand = 0
+        self._recent: OrderedDict[int, tuple[Text, int]] = OrderedDict()
+        self._alike: OrderedDict[int, tuple[Text, Counts]] = OrderedDict()
         self._verifier = Verifier.load(has_embedder)
 
     def __len__(self) -> int:
@@ -117,16 +124,16 @@ class Namespace:
         """`vector` of the text if and only if there is an embedder."""
         threshold = self._learner.threshold
         if not asked.is_fit:
-            return Look((), None, threshold, is_served=False, needs_label=False, weight=1.0)
+            return Look(asked, (), None, threshold, is_served=False, needs_label=False, weight=1.0)
         candidates = self._candidates(asked, self._nearest(asked, vector))
         best = _best(candidates)
         if best is None or best.is_blocked or best.score is None or best.score < threshold:
-            return Look(candidates, best, threshold, is_served=False, needs_label=best is not None, weight=1.0)
+            return Look(asked, candidates, best, threshold, is_served=False, needs_label=best is not None, weight=1.0)
         self.hits += 1
         self._entries[self._places[best.key]].value += 1.0
         is_checked = self._random() < self.rules.shadow_share
         weight = 1.0 / self.rules.shadow_share if is_checked else 1.0
-        return Look(candidates, best, threshold, is_served=True, needs_label=is_checked, weight=weight)
+        return Look(asked, candidates, best, threshold, is_served=True, needs_label=is_checked, weight=weight)
 
     def pair(self, asked: Text, key: bytes, vector: Sequence[float] | None = None) -> Look | None:
         """A look-up that finds just this entry, to learn from; None where it is gone."""
@@ -136,17 +143,22 @@ class Namespace:
         cosine = None if vector is None else self._vectors.cosines(vector, [place])[0]
         candidates = self._candidates(asked, [(place, cosine)])
         best = _best(candidates)
-        return Look(candidates, best, self._learner.threshold, is_served=False, needs_label=False, weight=1.0)
+        return Look(asked, candidates, best, self._learner.threshold, is_served=False, needs_label=False, weight=1.0)
 
     def add(self, key: bytes, text: Text, vector: Sequence[float] | None = None) -> None:
-        """An answer is kept under `key`, in place of the one that was."""
+        """An answer is kept under `key`, in place of the one that was.
+
+        With the very object that was looked up it is learnt, before or after, whose answers it is like.
+        """
         self.drop(key)
         if not text.is_fit:
             return
         if len(self._entries) >= self.rules.max_entries:
             self._evict()
         place = self._free.pop() if self._free else len(self._entries)
-        self._entries[place] = _Entry(key, text, Counts(), Counts())
+        _, group = self._alike.pop(id(text), (text, Counts()))
+        self._entries[place] = _Entry(key, text, group, Counts())
+        _remember(self._recent, text, place)
         self._places[key] = place
         self._lexical.add(place, text.words)
         if vector is not None:
@@ -162,8 +174,8 @@ class Namespace:
         self._vectors.drop(place)
         self._free.append(place)
 
-    def learn(self, look: Look, is_right: bool, weight: float = 1.0, stored_as: bytes | None = None) -> None:
-        """Whether the answer of `look.best` was right. `stored_as`: the key under which the fresh answer was added."""
+    def learn(self, look: Look, is_right: bool, weight: float = 1.0) -> None:
+        """Whether the answer of `look.best` was right. `weight` as the look-up has it."""
         best = look.best
         if best is None:
             return
@@ -171,7 +183,7 @@ class Namespace:
             self._checked.learn(is_right=is_right)
         place = self._places.get(best.key)
         if place is not None:
-            self._learn_entry(self._entries[place], is_right, stored_as)
+            self._learn_entry(self._entries[place], look.asked, is_right)
         self._templates.learn(best.family, is_right=is_right)
         if not best.is_blocked:
             self._learner.learn(Labelled(best.row, is_right, weight))
@@ -200,14 +212,18 @@ class Namespace:
         self.hits, right, wrong = loaded["counts"]
         self._checked = Counts(right, wrong)
 
-    def _learn_entry(self, entry: _Entry, is_right: bool, stored_as: bytes | None) -> None:
+    def _learn_entry(self, entry: _Entry, asked: Text, is_right: bool) -> None:
         entry.counts.learn(is_right=is_right)
         entry.group.learn(is_right=is_right)
-        if is_right:
-            entry.value += 1.0
-            place = None if stored_as is None else self._places.get(stored_as)
-            if place is not None:
-                self._entries[place].group = entry.group
+        if not is_right:
+            return
+        entry.value += 1.0
+        _, place = self._recent.get(id(asked), (asked, -1))
+        added = self._entries.get(place)
+        if added is None or added.text is not asked:
+            _remember(self._alike, asked, entry.group)
+        elif added is not entry:
+            added.group = entry.group
 
     def _nearest(self, asked: Text, vector: Sequence[float] | None) -> list[tuple[int, float | None]]:
         if vector is not None and self._vectors.is_searchable:
@@ -277,6 +293,13 @@ def _best(candidates: Sequence[Candidate]) -> Candidate | None:
     """Blocked ones only where there is no other."""
     scored = [one for one in candidates if one.score is not None]
     return max(scored, key=lambda one: (not one.is_blocked, one.score), default=None)
+
+
+def _remember(recent: OrderedDict[int, tuple[Text, _T]], text: Text, what: _T) -> None:
+    """By the identity of a text, which holds as long as it is remembered."""
+    recent[id(text)] = (text, what)
+    if len(recent) > _RECENT:
+        recent.popitem(last=False)
 
 
 def _gram_overlap(asked: Text, kept: Text) -> float:
