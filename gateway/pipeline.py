@@ -25,7 +25,7 @@ from gateway.pacing import Pacing
 from gateway.runtime import Caller, Runtime
 from gateway.telemetry.recorder import Recorder
 from gateway.wire import answers
-from policies.outcome import CacheUse, Outcome
+from policies.outcome import CachedCall, CacheUse, Outcome
 from policies.verdicts import VERDICTS
 from providers.base import ProviderError, Request
 from routing.ask import Ask
@@ -69,11 +69,11 @@ class Pipeline:
         started: float,
         timeout_s: float | None = None,
         headers: Mapping[bytes, bytes] = NO_HEADERS,
-        cache_key: bytes | None = None,
+        call: CachedCall | None = None,
     ) -> Outcome:
         """Answer `request`. `started` is when its head arrived (`clock` seconds); `timeout_s` can only shorten the
-        configured limit. Of `headers` (lower-case names) only those are read that routing is told by. `cache_key` is
-        where the answer may be kept.
+        configured limit. Of `headers` (lower-case names) only those are read that routing is told by. `call` is what
+        the cache has to do with it.
 
         The Outcome carries a reply or a refusal; a stream went to `sink` meanwhile. Raises RefusedError where the
         request never reached routing, CancelledError when the client left (recorded all the same) before the answer was
@@ -82,25 +82,23 @@ class Pipeline:
         runtime, desk = self.runtime, self._desk
         ask = ask_of(request, caller, headers, self._wall_clock())
         payer = caller if desk is None or not desk.soft.reached else desk.moved(runtime, caller, ask)
-        paused_s = 0.0
+        paused_s = 0.0 if call is None else call.waited_s
         try:
             decision = decide(runtime, request, ask, payer)
         except NobodyNowError as nobody:
-            outcome = Outcome(request, caller.name, started, nobody.decision)
-            outcome.cache_key = cache_key
+            outcome = Outcome(request, caller.name, started, nobody.decision, call=call, paused_s=paused_s)
             later = await self._later(nobody, outcome, ask, caller, payer, timeout_s)
             if later is None:
                 return outcome
             decision, paused_s = later, outcome.paused_s
         tab, lines = None, b""
-        limits = self._limits(decision, ask, started, timeout_s)
+        limits = self._limits(decision, ask, started, timeout_s, call)
         is_limited = caller.scopes or runtime.scopes.has_more
         if is_limited and desk is not None and (scopes := desk.scopes_of(runtime, caller, ask, decision)):
             until = limits.total_at
             tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, headers, until)
-        outcome = Outcome(request, caller.name, started, decision, head_lines=lines)
-        outcome.cache, outcome.cache_key = CacheUse.BYPASS if cache_key is None else CacheUse.MISS, cache_key
-        outcome.paused_s = paused_s
+        outcome = Outcome(request, caller.name, started, decision, head_lines=lines, paused_s=paused_s, call=call)
+        outcome.cache = CacheUse.BYPASS if call is None else CacheUse.MISS
         limits.tab = tab
         limits.require_parameters = ask.preferences.require_parameters
         try:
@@ -130,12 +128,12 @@ class Pipeline:
         """The decision when a short pause of a provider is over. Where there is none to wait for, None, and `outcome`
         has an answer of before; raises NobodyNowError where none is kept.
         """
-        began, began_s = self._loop.time(), self._clock()
+        began, began_s = self._loop.time(), self._clock() - outcome.paused_s
         try:
             while nobody.paused:
                 deployment, pause_s = min(nobody.paused.items(), key=itemgetter(1))
                 candidate = replace(nobody.decision, candidates=(deployment,))
-                limits = self._limits(candidate, ask, outcome.started, timeout_s)
+                limits = self._limits(candidate, ask, outcome.started, timeout_s, outcome.call)
                 if not await self._pacing.wait(deployment.id, pause_s, began, limits.total_at):
                     break
                 outcome.paused_s = self._clock() - began_s
@@ -145,7 +143,7 @@ class Pipeline:
                     nobody, outcome.decision = still, still.decision
         except asyncio.CancelledError as cancelled:
             outcome.paused_s = self._clock() - began_s
-            outcome.ending = _early_ending(cancelled)
+            outcome.ending = early_ending(cancelled)
             self._settle(outcome, ask, caller, None)
             raise
         if not self._has_kept(outcome):
@@ -168,7 +166,9 @@ class Pipeline:
         wait_s = None if is_callers else retry_after_s(self.runtime.guard, outcome, self._clock(), limits.size)
         outcome.refusal = answers.failure(outcome, error, wait_s)
 
-    def _limits(self, decision: Decision, ask: Ask, started: float, timeout_s: float | None) -> Limits:
+    def _limits(
+        self, decision: Decision, ask: Ask, started: float, timeout_s: float | None, call: CachedCall | None
+    ) -> Limits:
         runtime, route = self.runtime, decision.route
         candidates = decision.candidates
         total_s = 0.0
@@ -179,6 +179,9 @@ class Pipeline:
         is_shortened = timeout_s is not None and timeout_s < total_s
         if timeout_s is not None and is_shortened:
             total_s = timeout_s
+        if call is not None:
+            call.decision = decision
+            started += call.waited_s
         # What the body took to arrive counts as well; deadlines are kept by the loop's own clock.
         total_at = self._loop.time() + total_s - (self._clock() - started)
         retry = runtime.retries[route if route is not None else decision.asked]
@@ -195,7 +198,6 @@ class Pipeline:
 
     def _settle(self, outcome: Outcome, ask: Ask, caller: Caller, tab: Tab | None) -> None:
         """Close the books: synchronous, so that a cancellation cannot come between the facts and their record."""
-        outcome.close(self._clock())
         told_by = outcome.answered_by or (outcome.attempts[-1] if outcome.attempts else None)
         if told_by is not None:
             outcome.usage = told_by.usage
@@ -204,6 +206,9 @@ class Pipeline:
         for attempt in outcome.attempts:
             if attempt.cost_nusd is not None:
                 outcome.cost_nusd = (outcome.cost_nusd or 0) + attempt.cost_nusd
+        if outcome.call is not None:
+            outcome.call.settle(outcome)
+        outcome.close(self._clock())
         if self._desk is not None and (tab is not None or self._desk.keeps_ledger):
             self._desk.settle(outcome, tab, caller, ask)
         remember(self.runtime.router.world, ask, outcome)
@@ -231,9 +236,10 @@ def _stop_early(outcome: Outcome, cancelled: asyncio.CancelledError) -> None:
     """
     answered_by = outcome.answered_by
     if answered_by is None or not answered_by.is_complete:
-        outcome.ending = _early_ending(cancelled)
+        outcome.ending = early_ending(cancelled)
         raise cancelled
 
 
-def _early_ending(cancelled: asyncio.CancelledError) -> Literal["client_gone", "shutdown"]:
+def early_ending(cancelled: asyncio.CancelledError) -> Literal["client_gone", "shutdown"]:
+    """How a request ends that is cancelled."""
     return "shutdown" if SHUTDOWN in cancelled.args else "client_gone"

@@ -1,5 +1,6 @@
 """The facts of one request: each upstream attempt, our own refusals, and everything known at the end."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -57,6 +58,35 @@ class Refusal:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
+class CachedCall:
+    """What the cache has to do with a call of the pipeline.
+
+    `key`: under which its answer may be kept; empty where none of before will do. `waited_s`: how long the request
+    waited in vain for calls of others, which is neither our work nor time that its own call has had. `complete` makes
+    the answer of the request out of what was called for, before the books are closed. `decision` is there as soon as
+    somebody is about to be called. Once `left_as` is set, whoever asked first is gone, and the call goes on for others:
+    the request ends that way, the call itself as `ending` says.
+    """
+
+    __slots__ = ("complete", "decision", "ending", "key", "left_as", "waited_s")
+
+    def __init__(self, key: bytes, waited_s: float = 0.0, complete: "Callable[[Outcome], None] | None" = None) -> None:
+        self.key = key
+        self.waited_s = waited_s
+        self.complete = complete
+        self.decision: Decision | None = None
+        self.left_as: Ending | None = None
+        self.ending: Ending = "ok"
+
+    def settle(self, outcome: "Outcome") -> None:
+        """It is over, and the books are about to be closed."""
+        if self.complete is not None:
+            self.complete(outcome)
+        self.ending = outcome.ending
+        if self.left_as is not None:
+            outcome.ending = self.left_as
+
+
 @dataclass(slots=True)
 class Outcome:
     """Everything known about one request when it is over; metrics, log line and headers are written from it alone."""
@@ -85,7 +115,7 @@ class Outcome:
     explanation: bytes = b""  # of the decision, as header text; only for a caller that wants it
     head_lines: bytes = b""  # finished header lines about budgets, limits and kept answers
     cache: CacheUse = CacheUse.BYPASS
-    cache_key: bytes | None = None  # of what may be kept of it; empty where none of before will do
+    call: CachedCall | None = None  # where the cache is on, and may keep the answer
 
     duration_s: float = 0.0
     overhead_s: float = 0.0  # what the gateway itself added: the total minus `upstream_s` and `paused_s`

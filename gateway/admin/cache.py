@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field, ValidationError
 from gateway.admin.access import AdminContext, AdminError
 from gateway.admin.audit import Actor
 from gateway.admin.wire import answer_of, body_of, invalid, read_object
+from gateway.caching.keeper import UntoldPurgeError
 from gateway.caching.semantic.keeper import SemanticKeeper
 from gateway.wire.answers import usd
 from policies.cache.purge import Purge
-from policies.cache.rules import CacheRules
 
 if TYPE_CHECKING:
     from gateway.caching.shared import RedisAnswers
@@ -46,7 +46,10 @@ class PurgeRequest(BaseModel, extra="forbid"):
     """Which answers to forget: those that meet everything that is named here, all of them with `{"all": true}`."""
 
     entry: str | None = Field(default=None, description="The id in the header x-signalbox-cache-entry of a hit.")
-    key: str | None = Field(default=None, description="The virtual key that they were made for, by name.")
+    key: str | None = Field(
+        default=None,
+        description="The virtual key that they were made for, by name. What others of its group made stays.",
+    )
     model: str | None = Field(default=None, description="The model or route that was asked for.")
     tag: str | None = Field(default=None, description="A tag of the request or its key.")
     all: bool = Field(default=False, strict=True, description="Every answer.")
@@ -89,12 +92,18 @@ def add_routes(app: FastAPI, context: AdminContext) -> None:
         """Forget answers, in every worker of this machine within a second. Where answers are shared in Redis, all
         gateways forget them; `replicas_told` is false while Redis does not answer, and they are told when it is back.
         """
-        purge = _purge_of(await read_object(request), context)
+        purge = _purge_of(await read_object(request))
         cache = context.service.cache
-        purged = cache.purge(purge)
+        untold = ""
+        try:
+            purged = cache.purge(purge)
+        except UntoldPurgeError as error:
+            purged, untold = error.purged, str(error)
         is_shared = cache.redis is not None and cache.redis.is_on
         is_told = await cache.redis.purges.told(_TELL_S) if cache.redis is not None and is_shared else None
         await context.done(actor, after={"purged": purged} | purge.to_json())
+        if untold:
+            raise AdminError(503, "purge_incomplete", untold)
         return JSONResponse({"object": "cache.purge", "purged": purged, "replicas_told": is_told})
 
 
@@ -124,7 +133,7 @@ def _semantic_state(semantic: SemanticKeeper) -> dict[str, Any] | None:
     return {**semantic.counts(), "routes": routes}
 
 
-def _purge_of(body: dict[str, Any], context: AdminContext) -> Purge:
+def _purge_of(body: dict[str, Any]) -> Purge:
     try:
         asked = PurgeRequest.model_validate(body)
     except ValidationError as error:
@@ -134,6 +143,4 @@ def _purge_of(body: dict[str, Any], context: AdminContext) -> Purge:
         raise AdminError(
             400, "invalid_parameter", "Name what is to be forgotten, or say 'all'; not both and not neither."
         )
-    rules = context.service.runtime.cache
-    partition = (rules or CacheRules()).partition(asked.key) if asked.key is not None else None
-    return Purge(asked.entry, partition, asked.model, asked.tag)
+    return Purge(asked.entry, None, asked.model, asked.tag, asked.key)

@@ -1,22 +1,26 @@
 """Embeddings through the cache: vectors that are kept, and one call for those that are not."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from math import inf
 
 from gateway.caching.following import Following
 from gateway.caching.giving import Giver
-from gateway.caching.kept import Origin
+from gateway.caching.kept import Given, Origin, answer_of
 from gateway.caching.leading import Leading
 from gateway.caching.question import Question
 from gateway.caching.tiers import VectorStore
 from gateway.caching.vectors import Batch, as_one, batch_of, entries_of, reply_from, rest_of
 from gateway.pipeline import Pipeline
+from gateway.telemetry.cache_metrics import CacheMetrics
+from gateway.wire import answers
 from gateway.wire.refusals_cache import not_kept
 from policies.cache.keying import key_of
 from policies.cache.rules import CacheRules
 from policies.cache.shelf import Entry, Shelf
 from policies.outcome import CacheUse, Outcome
+from providers.base import ErrorKind, ProviderError
 
 
 class EmbeddingFront:
@@ -31,7 +35,7 @@ class EmbeddingFront:
         leading: Leading,
         giver: Giver,
         store: VectorStore | None,
-        bypass: Callable[[Question], None],
+        metrics: CacheMetrics,
     ) -> None:
         self._pipeline = pipeline
         self._rules = rules
@@ -40,7 +44,7 @@ class EmbeddingFront:
         self._leading = leading
         self._giver = giver
         self._store = store
-        self._bypass = bypass
+        self._metrics = metrics
 
     async def run(self, question: Question) -> Outcome:
         """As CacheFront.run."""
@@ -48,18 +52,19 @@ class EmbeddingFront:
         since_s = self._giver.wall_clock() - wish.max_age_s if wish.may_use else inf
         batch = batch_of(self._shelf, question.name, asked.body, question.partition, question.more, since_s)
         if batch is None:
-            self._bypass(question)
-            return await self._pipeline.run(
-                asked, question.caller, question.sink, question.started, question.timeout_s, question.headers
-            )
+            return await self._pass(question)
         if self._store is not None and not batch.is_whole and wish.may_use:
             await self._find_more(question, batch, self._store, since_s)
         if batch.is_whole:
-            outcome = await self._giver.give(question, as_one(batch), CacheUse.HIT)
-            assert outcome is not None
-            return outcome
+            parts = tuple(entry for entry in batch.kept if entry is not None)
+            given = await self._giver.give(question, Given(as_one(batch), True, CacheUse.HIT, parts))
+            assert given is not None  # only a stream might have another form
+            return given
         if not wish.may_ask:
+            self._metrics.note("embeddings", CacheUse.MISS)
             raise not_kept()
+        if question.is_ambiguous:
+            return await self._pass(question)
         # Unlike the key of any input: what is kept of one is not a whole answer.
         all_of_it = {**asked.body, "input": {"all": asked.body["input"]}}
         key = key_of("embeddings", question.name, all_of_it, question.partition, question.more)
@@ -77,27 +82,34 @@ class EmbeddingFront:
             if entry is not None and entry.stored_s >= since_s:
                 batch.kept[place] = entry
 
+    async def _pass(self, question: Question) -> Outcome:
+        """As if there were no cache."""
+        self._metrics.note("embeddings", CacheUse.BYPASS)
+        return await self._pipeline.run(
+            question.request,
+            question.caller,
+            question.sink,
+            question.started,
+            question.timeout_s,
+            question.headers,
+        )
+
     async def _lead(self, question: Question, batch: Batch) -> Outcome:
-        flight, made = self._leading.flight(question.sink), list[Entry]()
+        made: list[Entry] = []
+        rest = rest_of(question.request, batch)
 
-        async def run() -> Outcome:
-            request, origin = question.request, question.origin()
-            caller, started, timeout_s = question.caller, question.started, question.timeout_s
-            sink, headers = question.sink, question.headers
-            rest = rest_of(request, batch)
-            outcome = await self._pipeline.run(rest, caller, sink, started, timeout_s, headers, cache_key=question.key)
+        def complete(outcome: Outcome) -> None:
+            origin = question.origin(flight.asked_s)
             made.extend(self._made(outcome, batch, origin))
-            if rest is request or outcome.ending != "ok":
-                return outcome
-            if not made:  # not what was asked for: nothing of it can be put together
-                return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
-            outcome.reply = reply_from(batch, made)
-            return outcome
+            if rest is not question.request and outcome.ending == "ok":
+                self._put_together(outcome, batch, made)
 
-        def keep(_: Outcome) -> Entry | None:
+        def keep(outcome: Outcome) -> Given | None:
             """The answer to the whole request, for those who wait."""
             if not made:
-                return None
+                origin = question.origin(flight.asked_s)
+                entry, _ = answer_of(outcome, b"", origin, flight.asked_s, self._rules, is_awaited=flight.is_awaited)
+                return None if entry is None else Given(entry)
             put = [
                 entry
                 for entry in made
@@ -106,9 +118,21 @@ class EmbeddingFront:
             if self._store is not None and put:
                 self._store.keep(put)
             new = iter(made)
-            return as_one(Batch(batch.items, batch.keys, [entry or next(new) for entry in batch.kept]))
+            whole = [entry or next(new) for entry in batch.kept]
+            return Given(as_one(Batch(batch.items, batch.keys, [*whole])), len(put) == len(made), parts=tuple(whole))
 
-        return await self._leading.lead(flight, question.form, run(), keep)
+        flight = self._leading.flight(question, b"", complete)
+        run = partial(
+            self._pipeline.run,
+            rest,
+            question.caller,
+            question.sink,
+            question.started,
+            question.timeout_s,
+            question.headers,
+            flight.call,
+        )
+        return await self._leading.lead(question, flight, run, keep)
 
     def _made(self, outcome: Outcome, batch: Batch, origin: Origin) -> list[Entry]:
         """What is new, to be kept; nothing where the answer has not what was asked for."""
@@ -116,5 +140,21 @@ class EmbeddingFront:
             return []
         try:
             return entries_of(outcome, batch, origin, self._giver.wall_clock(), self._rules)
-        except (ValueError, TypeError, LookupError):
+        except (ValueError, TypeError, LookupError, AttributeError):
             return []
+
+    def _put_together(self, outcome: Outcome, batch: Batch, made: Sequence[Entry]) -> None:
+        """The answer to the whole request. Where that for the new inputs is of no use there is none: to ask for all of
+        them would be paid for once more. The next request does that, as nothing of this batch is kept any more.
+        """
+        kept = [entry for entry in batch.kept if entry is not None]
+        if made:
+            outcome.reply = reply_from(batch, made)
+            for entry in kept:
+                entry.uses += 1
+            return
+        for entry in kept:
+            self._shelf.drop(entry.key)
+        outcome.reply, outcome.ending = None, "upstream_error"
+        message = "The provider's answer has not one embedding for each input that was new; ask again for all of them."
+        outcome.refusal = answers.failure(outcome, ProviderError(ErrorKind.BROKEN, message), None)

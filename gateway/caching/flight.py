@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Coroutine
 
 from gateway.attempt_run import Sink
+from gateway.caching.kept import Given
 from gateway.caching.question import Form
-from policies.cache.shelf import Entry
-from policies.outcome import Outcome
+from policies.outcome import CachedCall, Ending, Outcome
 
 # What is kept of a stream for those who come later, and to be kept when it is over. A longer one is not kept: what
 # everybody has read is forgotten, nobody can join, and the slowest reader sets the pace.
@@ -27,11 +27,21 @@ class Room:
 
 class Flight:
     """The Sink of the call. `lead` is the sink of the request that began it, `epoch` that of the shelf at that time,
-    `room` is shared by all.
+    which was `asked_s` (Unix seconds); `room` is shared by all.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, lead: Sink, epoch: int, room: Room) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        lead: Sink,
+        call: CachedCall,
+        epoch: int,
+        asked_s: float,
+        room: Room,
+    ) -> None:
+        self.call = call
         self.epoch = epoch
+        self.asked_s = asked_s
         self._memory = room
         self._is_long = False
         self._loop = loop
@@ -47,7 +57,7 @@ class Flight:
         self.task: asyncio.Task[Outcome] | None = None
         self.begun: Outcome | None = None  # of a stream, from its commit point on
         self.outcome: Outcome | None = None  # when all is over; None for ever where it failed without one
-        self.entry: Entry | None = None  # the answer, where it is one to give again
+        self.given: Given | None = None  # the answer for those who wait, where there is one
         self.is_over = False
 
     def start(self, outcome: Outcome) -> None:
@@ -79,9 +89,9 @@ class Flight:
         if self._lead is not None:
             self._lead.end()
 
-    def close(self, outcome: Outcome | None, entry: Entry | None) -> None:
+    def close(self, outcome: Outcome | None, given: Given | None) -> None:
         """The call is over."""
-        self.outcome, self.entry, self.is_over = outcome, entry, True
+        self.outcome, self.given, self.is_over = outcome, given, True
         self._memory.free += sum(map(len, self.frames))
         self._tell()
 
@@ -108,13 +118,19 @@ class Flight:
         self._make_room()
         return not self._followers and self._lead is None
 
-    def leave_lead(self) -> bool:
-        """The request that began it is gone. Whether nobody is left: then it gets what is still written, as it would
-        without others.
+    def leave_lead(self, ending: Ending) -> bool:
+        """The request that began it is gone, and ends so. Whether nobody is left: then it gets what is still written,
+        as it would without others.
         """
         if self._followers:
             self._lead = None
+            self.call.left_as = ending
         return not self._followers
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits who did not begin it."""
+        return bool(self._followers)
 
     def take(self, number: int) -> bytes:
         """What this one has not taken yet."""

@@ -5,9 +5,12 @@ from collections.abc import Callable
 
 from gateway.caching.flight import Flight, Flights, end_call
 from gateway.caching.giving import Giver, write
+from gateway.caching.kept import head_lines
 from gateway.caching.question import Question
+from gateway.pipeline import early_ending
 from policies.cache.shelf import Shelf
-from policies.outcome import CacheUse, Outcome
+from policies.outcome import CacheUse, Ending, Outcome
+from routing.decision import Decision
 
 # Who asks twice in vain asks for itself: errors are nobody else's.
 _MOST_FLIGHTS = 2
@@ -23,28 +26,29 @@ class Following:
         self._clock = clock
 
     async def join(self, question: Question) -> Outcome | None:
-        """The answer that is under way for an equal request, if one is."""
+        """The answer that is under way for an equal request, if one is. What was waited in vain is `waited_s` of the
+        question.
+        """
         form = question.form
         for _ in range(_MOST_FLIGHTS):
             flight = self._flights.by_form.get(form) or self._flights.by_key.get(form[0])
             if flight is None or not flight.is_joinable or flight.epoch != self._shelf.epoch:
                 break
-            is_same = self._flights.by_form.get(form) is flight
-            outcome = await self._follow(question, flight, is_same=is_same)
+            is_along = question.request.stream and self._flights.by_form.get(form) is flight
+            outcome = await self._follow(question, flight, is_along=is_along)
             if outcome is not None:
                 return outcome
         return None
 
-    async def _follow(self, question: Question, flight: Flight, *, is_same: bool) -> Outcome | None:
+    async def _follow(self, question: Question, flight: Flight, *, is_along: bool) -> Outcome | None:
         """The answer of a call that is under way; None where it brings none that fits."""
         number, joined = flight.join(), self._clock()
         try:
-            outcome = None
-            if is_same and question.request.stream:
-                outcome = await self._stream_along(question, flight, number)
+            if is_along:
+                outcome = await self._stream_along(question, flight, number, joined)
             else:
-                while not flight.is_over:
-                    await flight.news()
+                outcome = None
+                await self._wait(question, flight, joined)
         except BaseException as error:  # who is not there any more must not hold up the others
             is_last = flight.leave(number)
             if is_last and flight.task is not None and isinstance(error, asyncio.CancelledError):
@@ -53,41 +57,53 @@ class Following:
         flight.leave(number)
         if outcome is not None:
             return outcome
-        if flight.entry is not None:
-            return await self._giver.give(question, flight.entry, CacheUse.SHARED, self._clock() - joined)
-        first = flight.outcome
-        if first is None or first.ending != "caller_error" or first.refusal is None:
+        question.waited_s += self._clock() - joined
+        given, first = flight.given, flight.outcome
+        if given is not None:
+            if given.use is CacheUse.STALE and question.request.stream:
+                return None  # as it would be without a cache: such an answer is no stream
+            return await self._giver.give(question, given)
+        if first is None or flight.call.ending != "caller_error" or first.refusal is None:
             return None
-        outcome = Outcome(
-            question.request, question.caller.name, question.started, first.decision, cache=CacheUse.SHARED
-        )
-        outcome.ending, outcome.refusal, outcome.paused_s = first.ending, first.refusal, self._clock() - joined
+        outcome = _beside(question, first.decision)
+        outcome.ending, outcome.refusal, outcome.paused_s = "caller_error", first.refusal, question.waited_s
         self._giver.record(outcome, None)
         return outcome
 
-    async def _stream_along(self, question: Question, flight: Flight, number: int) -> Outcome | None:
+    async def _wait(self, question: Question, flight: Flight, joined: float) -> None:
+        """Until it is over."""
+        try:
+            while not flight.is_over:
+                await flight.news()
+        except asyncio.CancelledError as cancelled:
+            self._gone(question, flight, joined, early_ending(cancelled))
+            raise
+
+    async def _stream_along(self, question: Question, flight: Flight, number: int, joined: float) -> Outcome | None:
         outcome: Outcome | None = None
-        joined = self._clock()
+        waited_s = question.waited_s
         try:
             while True:
                 is_last, data = flight.is_over, flight.take(number)
                 if data and flight.begun is not None:
                     if outcome is None:
-                        outcome = _beside(question, flight.begun)
-                        outcome.paused_s = self._clock() - joined
+                        outcome = _along(question, flight.begun)
+                        outcome.paused_s = waited_s + self._clock() - joined
                         question.sink.start(outcome)
                     await write(question.sink, data)
                 elif is_last:
                     break
                 else:
                     await flight.news()
-        except asyncio.CancelledError:
-            if outcome is not None:
-                outcome.ending = "client_gone"
+        except asyncio.CancelledError as cancelled:
+            if outcome is None:
+                self._gone(question, flight, joined, early_ending(cancelled))
+            else:
+                outcome.ending = early_ending(cancelled)
             raise
         finally:
             if outcome is not None:
-                outcome.paused_s = self._clock() - joined
+                outcome.paused_s = waited_s + self._clock() - joined
                 self._landed(outcome, flight)
         return outcome
 
@@ -98,14 +114,30 @@ class Following:
             if first is None:  # cut by us at the end of the process, or a fault of ours
                 outcome.ending = "shutdown"
             else:
-                outcome.ending, outcome.finish_reason, saved_nusd = first.ending, first.finish_reason, first.cost_nusd
+                outcome.ending, outcome.finish_reason = flight.call.ending, first.finish_reason
+                saved_nusd = first.cost_nusd
+        if flight.given is not None:
+            flight.given.entry.uses += 1
         self._giver.record(outcome, saved_nusd)
 
+    def _gone(self, question: Question, flight: Flight, joined: float, ending: Ending) -> None:
+        """Somebody left before anything came. Where nothing was decided yet there is nothing to tell."""
+        decision = flight.call.decision
+        if decision is not None:
+            outcome = _beside(question, decision)
+            outcome.ending, outcome.paused_s = ending, question.waited_s + self._clock() - joined
+            self._giver.record(outcome, None)
 
-def _beside(question: Question, first: Outcome) -> Outcome:
+
+def _beside(question: Question, decision: Decision) -> Outcome:
+    """The same was decided for a request that joins."""
+    return Outcome(question.request, question.caller.name, question.started, decision, cache=CacheUse.SHARED)
+
+
+def _along(question: Question, first: Outcome) -> Outcome:
     """What a request that joins is told in its head: the same, but that it costs nothing."""
-    outcome = Outcome(question.request, question.caller.name, question.started, first.decision, cache=CacheUse.SHARED)
+    outcome = _beside(question, first.decision)
     outcome.dropped = first.dropped
     if first.answered_by is not None:
-        outcome.head_lines = b"x-signalbox-model: %b\r\n" % first.answered_by.deployment.header
+        outcome.head_lines = head_lines(first.answered_by.deployment.header)
     return outcome

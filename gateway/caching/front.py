@@ -15,7 +15,7 @@ from gateway.caching.embedding import EmbeddingFront
 from gateway.caching.flight import Flight, Flights
 from gateway.caching.following import Following
 from gateway.caching.giving import Giver
-from gateway.caching.kept import entry_of
+from gateway.caching.kept import Given, answer_of
 from gateway.caching.leading import Leading
 from gateway.caching.question import Question, question_of
 from gateway.caching.tiers import Found, Look, Tier, VectorStore
@@ -25,7 +25,7 @@ from gateway.runtime import Caller
 from gateway.telemetry.recorder import Recorder
 from gateway.wire.refusals_cache import not_kept
 from policies.cache.rules import CacheRules
-from policies.cache.shelf import Entry, Shelf
+from policies.cache.shelf import Shelf
 from policies.outcome import CacheUse, Outcome
 from providers.base import Request
 
@@ -57,9 +57,9 @@ class CacheFront:
         self._tiers = tiers
         self._giver = Giver(recorder, clock, wall_clock)
         self._following = Following(flights, shelf, self._giver, clock)
-        self._leading = Leading(flights, shelf, self._metrics, loop, pressure)
+        self._leading = Leading(flights, shelf, self._metrics, loop, pressure, wall_clock)
         self._embeddings = EmbeddingFront(
-            pipeline, rules, shelf, self._following, self._leading, self._giver, vectors, self._bypass
+            pipeline, rules, shelf, self._following, self._leading, self._giver, vectors, self._metrics
         )
 
     async def run(
@@ -81,11 +81,17 @@ class CacheFront:
         outcome = await self._give(question, self._in_memory(question))
         if outcome is not None:
             return outcome
+        if question.is_ambiguous:
+            self._metrics.note(request.operation, CacheUse.BYPASS)
+            return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
+        return await self._miss(question)
+
+    async def _miss(self, question: Question) -> Outcome:
+        """The answer that is under way, one of another tier, or a new one."""
         is_sharing = question.is_usual and self._rules.is_exact
-        if is_sharing:
-            outcome = await self._following.join(question)
-            if outcome is not None:
-                return outcome
+        outcome = await self._following.join(question) if is_sharing else None
+        if outcome is not None:
+            return outcome
         looks: list[Look] = []
         if self._tiers and question.wish.may_use:
             outcome = await self._ask_tiers(question, looks)
@@ -94,6 +100,7 @@ class CacheFront:
             if outcome is not None:
                 return outcome
         if not question.wish.may_ask:
+            self._metrics.note(question.request.operation, CacheUse.MISS)
             raise not_kept()
         return await self._lead(question, looks)
 
@@ -114,7 +121,7 @@ class CacheFront:
         entry, wish = found.entry, question.wish
         if wish is not NO_WISH and self._wall_clock() - entry.stored_s > wish.max_age_s:
             return None
-        return await self._giver.give(question, entry, found.use, head_lines=found.head_lines)
+        return await self._giver.give(question, Given(entry, True, found.use), found.head_lines)
 
     async def _ask_tiers(self, question: Question, looks: list[Look]) -> Outcome | None:
         """The answer of the first tier that has one. `looks` gets those that have none."""
@@ -130,26 +137,34 @@ class CacheFront:
 
     async def _lead(self, question: Question, looks: Sequence[Look]) -> Outcome:
         """A call of its own, whose answer is kept and told to the tiers."""
-        flight, wish = self._leading.flight(question.sink), question.wish
+        wish = question.wish
         # Who wants it new wants none of before, even when everybody fails.
         kept_under = question.key if wish.may_use and wish.max_age_s == inf else b""
-        run = self._pipeline.run(
+        flight = self._leading.flight(question, kept_under)
+        run = partial(
+            self._pipeline.run,
             question.request,
             question.caller,
             flight,
             question.started,
             question.timeout_s,
             question.headers,
-            cache_key=kept_under,
+            flight.call,
         )
-        return await self._leading.lead(flight, question.form, run, partial(self._keep, flight, question, looks))
+        return await self._leading.lead(question, flight, run, partial(self._keep, flight, question, looks))
 
-    def _keep(self, flight: Flight, question: Question, looks: Sequence[Look], outcome: Outcome) -> Entry | None:
-        entry = entry_of(outcome, flight.whole_stream(), question.origin(), self._wall_clock(), self._rules)
-        if entry is not None and self._leading.put(flight, entry):
+    def _keep(self, flight: Flight, question: Question, looks: Sequence[Look], outcome: Outcome) -> Given | None:
+        if outcome.is_stale:
+            stale = self._shelf.get(flight.call.key, is_stale_fine=True)
+            return None if stale is None else Given(stale, True, CacheUse.STALE)
+        origin, stream = question.origin(flight.asked_s), flight.whole_stream()
+        entry, is_kept = answer_of(
+            outcome, stream, origin, self._wall_clock(), self._rules, is_awaited=flight.is_awaited
+        )
+        if entry is None:
+            return None
+        is_kept = is_kept and self._leading.put(flight, entry)
+        if is_kept:
             for look in looks:
                 look.keep(entry)
-        return entry
-
-    def _bypass(self, question: Question) -> None:
-        self._metrics.note(question.request.operation, CacheUse.BYPASS)
+        return Given(entry, is_kept)

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable
 
 from gateway.attempt_run import Sink
-from gateway.caching.kept import decision_of, reply_of, stream_from
+from gateway.caching.kept import Given, decision_of, head_lines, stream_from
 from gateway.caching.question import Question
+from gateway.pipeline import early_ending
 from gateway.telemetry.recorder import Recorder
 from policies.cache.forms import UnfitError
-from policies.cache.shelf import Entry
-from policies.outcome import CacheUse, Outcome
+from policies.outcome import Outcome
 
 
 class Giver:
@@ -21,29 +21,29 @@ class Giver:
         self.clock = clock
         self.wall_clock = wall_clock
 
-    async def give(
-        self, question: Question, entry: Entry, use: CacheUse, waited_s: float = 0.0, head_lines: bytes = b""
-    ) -> Outcome | None:
+    async def give(self, question: Question, given: Given, more_lines: bytes = b"") -> Outcome | None:
         """An answer from an entry; None where it cannot be told in the form that is wanted."""
-        request, frames = question.request, b""
+        request, entry, frames = question.request, given.entry, b""
         if request.stream:
             try:
                 frames = stream_from(entry, include_usage=request.include_usage)
             except UnfitError:
                 return None
-        outcome = Outcome(request, question.caller.name, question.started, decision_of(entry), cache=use)
-        outcome.head_lines = entry.head_lines(self.wall_clock()) + head_lines
-        outcome.finish_reason, outcome.paused_s = entry.finish_reason, waited_s
-        entry.uses += 1
+        outcome = Outcome(request, question.caller.name, question.started, decision_of(entry), cache=given.use)
+        lines = entry.head_lines(self.wall_clock()) if given.is_kept else head_lines(entry.answered_by)
+        outcome.head_lines = lines + more_lines
+        outcome.finish_reason, outcome.paused_s = entry.finish_reason, question.waited_s
+        for one in given.parts or (entry,):
+            one.uses += 1
         if not request.stream:
-            outcome.reply = reply_of(entry)
+            outcome.reply = entry.reply()
             self.record(outcome, entry.cost_nusd)
             return outcome
         question.sink.start(outcome)
         try:
             await write(question.sink, frames)
-        except asyncio.CancelledError:
-            outcome.ending = "client_gone"
+        except asyncio.CancelledError as cancelled:
+            outcome.ending = early_ending(cancelled)
             raise
         finally:
             self.record(outcome, entry.cost_nusd)

@@ -4,8 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import orjson
 
 from config.schema import Config
 from gateway.caching.flight import Flights
@@ -25,6 +28,15 @@ from policies.last_resort import LastResort, NoLastResort
 
 if TYPE_CHECKING:
     from gateway.caching.shared import RedisAnswers
+
+
+class UntoldPurgeError(Exception):
+    """`purged` answers are forgotten here, but the other workers do not know; the message says so."""
+
+    def __init__(self, purged: int, error: OSError) -> None:
+        why = error.strerror or type(error).__name__
+        super().__init__(f"This worker forgot {purged} answers; the others could not be told ({why}). Purge again.")
+        self.purged = purged
 
 
 class CacheKeeper:
@@ -55,13 +67,17 @@ class CacheKeeper:
         return self.redis
 
     def purge(self, purge: Purge) -> int:
-        """Forget answers, here, in the other workers, and where Redis is shared. Returns how many there were here.
-        Raises OSError.
+        """Forget answers, here first, then in the other workers, and where Redis is shared. Returns how many there were
+        here. Raises UntoldPurgeError.
         """
-        self._shared.tell(purge)
+        purged = purge.carry_out(self.shelf)
         if self.redis is not None and self.redis.is_on:
             self.redis.purges.tell(purge)
-        return purge.carry_out(self.shelf)
+        try:
+            self._shared.tell(purge)
+        except OSError as error:
+            raise UntoldPurgeError(purged, error) from error
+        return purged
 
     def tell_wrong(self, caller: str, request_id: str) -> Entry | None:
         """The answer by meaning that this request got was wrong: learn from it, and forget that answer everywhere.
@@ -69,7 +85,7 @@ class CacheKeeper:
         """
         entry = self.semantic.tell_wrong(caller, request_id)
         if entry is not None:
-            with suppress(OSError):  # then the others learn by themselves
+            with suppress(UntoldPurgeError):  # then the others learn by themselves
                 self.purge(Purge(entry=entry.id, partition=entry.partition))
         return entry
 
@@ -83,11 +99,17 @@ class CacheKeeper:
             known.setdefault(caller.name, set()).add(digest)
         for name, digests in known.items():
             if digests.isdisjoint(secrets.get(name, ())):
-                Purge(partition=f"key:{name}").carry_out(self.shelf)
+                Purge(caller=name).carry_out(self.shelf)
                 self.semantic.forget(CacheRules().partition(name))
 
     def forget_changed(self, before: Runtime, after: Runtime) -> None:
-        """Answers of models and routes that are gone, or that others stand behind now."""
+        """Answers of models and routes that are gone, or that others stand behind now, and of groups that are others
+        now.
+        """
+        rules = after.cache
+        if rules is not None and before.cache is not None and rules.groups != before.cache.groups:
+            for partition in {one.partition for one in self.shelf if one.partition != rules.partition(one.caller)}:
+                Purge(partition=partition).carry_out(self.shelf)
         if before.router is after.router:
             return
         was, now = _behind(before), _behind(after)
@@ -131,7 +153,10 @@ class CacheKeeper:
             shared = RedisTier(self.redis, pipeline.runtime, rules, self.shelf, self._clock, pressure)
             tiers, vectors = (shared, *tiers), vectors or shared
         metrics = recorder.metrics.semantic_cache
-        tiers = (*tiers, *self.semantic.stand_behind(pipeline.runtime, self._flights, metrics, loop, clock, self._clock))
+        tiers = (
+            *tiers,
+            *self.semantic.stand_behind(pipeline.runtime, self._flights, metrics, loop, clock, self._clock),
+        )
         front = CacheFront(
             pipeline, rules, self.shelf, self._flights, recorder, loop, clock, self._clock, pressure, tiers, vectors
         )
@@ -160,9 +185,15 @@ def cache_rules(config: Config) -> CacheRules | None:
         stale_s=cache.stale_s if cache.serve_stale_on_error else 0.0,
         max_bytes=cache.exact.max_mb * 1024 * 1024,
         max_entry_bytes=cache.exact.max_entry_kb * 1024,
-        groups={key: group for group, keys in cache.share.items() for key in keys},
+        groups=_groups(cache.share),
         is_shared=cache.redis.enabled,
         shared_wait_s=cache.redis.wait_s,
         max_shared_bytes=cache.redis.max_entry_kb * 1024,
         semantic=semantic_choice(config),
     )
+
+
+def _groups(share: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The group of each key. Who belongs to it is part of its name: with others in it, it is another group."""
+    named = {group: f"{group}:{sha256(orjson.dumps(sorted(keys))).hexdigest()[:16]}" for group, keys in share.items()}
+    return {key: named[group] for group, keys in share.items() for key in keys}

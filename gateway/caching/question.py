@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.attempt_run import Sink
+from gateway.auth import ANONYMOUS
 from gateway.caching.directives import MAX_COST, NO_WISH, TAGS, Wish, beside_the_body, tags_beside, wish_of
 from gateway.caching.kept import Origin
 from gateway.runtime import Caller
-from policies.cache.keying import key_of, loose_key_of, unfit
+from policies.cache.keying import key_of, loose_key_of, names_twice, unfit
 from policies.cache.rules import CacheRules
 from providers.base import Request
 
@@ -25,7 +26,7 @@ class Question:
 
     `name` is the model or route, `partition` who may share the answer, `more` what stands beside the body and decides
     who answers; `key` is made of all of it. `loose_key` is that of the same words in other letters; None until
-    somebody needed it, or where the letter counts.
+    somebody needed it, or where the letter counts. `waited_s` is how long it waited for calls of others.
     """
 
     request: Request
@@ -40,6 +41,7 @@ class Question:
     more: Mapping[str, Any]
     key: bytes
     loose_key: bytes | None = None
+    waited_s: float = 0.0
 
     @property
     def form(self) -> Form:
@@ -51,9 +53,17 @@ class Question:
         """Whether it may depend on a call of somebody else: who has less time than usual, or wants it new, may not."""
         return self.timeout_s is None and self.wish is NO_WISH
 
-    def origin(self) -> Origin:
-        """What its answer is kept with."""
-        return Origin(self.key, self.partition, tags_beside(self.caller, self.headers), self.loose_key)
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether the body names a member twice: who reads it decides which of them counts, so that nobody can tell
+        what an answer to it answers.
+        """
+        return names_twice(self.request.raw, self.request.body)
+
+    def origin(self, asked_s: float) -> Origin:
+        """What its answer is kept with; `asked_s` is Unix time."""
+        tags = tags_beside(self.caller, self.headers)
+        return Origin(self.key, self.partition, _name_of(self.caller), tags, self.loose_key, asked_s)
 
     def find_loose_key(self) -> bytes | None:
         """`loose_key`, made now."""
@@ -75,14 +85,20 @@ def question_of(
     """
     wish = wish_of(headers) if _CACHE_CONTROL in headers or _CACHE in headers else NO_WISH
     name = request.model if _ROUTE not in headers else headers[_ROUTE].decode("latin-1").strip()
-    is_fit = (wish.may_use or wish.may_keep) and _EXPLAIN not in headers and _may_use(caller, name, request)
+    # Who wants to know how it is decided gets a decision: what was kept was decided before.
+    is_fit = (wish.may_use or wish.may_keep) and headers.get(_EXPLAIN) != b"1" and _may_use(caller, name, request)
     if not is_fit or unfit(request.operation, request.body) is not None:
         return None
     is_plain = not (caller.tags or caller.candidates is not None or TAGS in headers or MAX_COST in headers)
     more = _NOTHING if is_plain else beside_the_body(caller, headers)
-    partition = rules.partition(caller.name)
+    partition = rules.partition(_name_of(caller))
     key = key_of(request.operation, name, request.body, partition, more)
     return Question(request, caller, sink, started, timeout_s, headers, wish, name, partition, more, key)
+
+
+def _name_of(caller: Caller) -> str:
+    """Empty for callers without a key: a key may be called as they are in the log."""
+    return "" if caller is ANONYMOUS else caller.name
 
 
 def _may_use(caller: Caller, name: str, request: Request) -> bool:

@@ -85,6 +85,8 @@ def entries_of(outcome: Outcome, batch: Batch, origin: Origin, now_s: float, rul
             answered_by=answered_by.deployment.header,
             cost_nusd=cost,
             tags=origin.tags,
+            caller=origin.caller,
+            asked_s=origin.asked_s,
             source=source,
         )
         for place, row, token, cost in zip(new, rows, tokens, costs, strict=True)
@@ -112,8 +114,6 @@ def as_one(batch: Batch) -> Entry:
     kept = [entry for entry in batch.kept if entry is not None]
     oldest = min(kept, key=lambda entry: entry.stored_s)
     known = [entry.cost_nusd for entry in kept if entry.cost_nusd is not None]
-    for entry in kept:
-        entry.uses += 1
     return replace(oldest, body=reply_from(batch).body, cost_nusd=sum(known) if known else None)
 
 

@@ -128,6 +128,31 @@ def loose_key_of(
     )
 
 
+def names_twice(raw: bytes, body: Mapping[str, Any]) -> bool:
+    """Whether an object in the JSON text `raw`, which was parsed to `body`, has two members of one name.
+
+    Each member has a colon. A text with more of them than what it was parsed to has lost some: those of a member, or of
+    what it said. (Only where a colon is written as an escape one has to look.)
+    """
+    if b"\\u003" in raw:
+        return _loses_members(raw)
+    return raw.count(b":") > _canonical(body).count(b":")
+
+
+def _loses_members(raw: bytes) -> bool:
+    is_lost = False
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal is_lost
+        is_lost |= len({name for name, _ in pairs}) < len(pairs)
+
+    try:
+        json.loads(raw, object_pairs_hook=note)
+    except (ValueError, RecursionError):
+        return True
+    return is_lost
+
+
 def _canonical(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -10,14 +10,16 @@ from policies.cache.shelf import Entry, Shelf
 class Purge:
     """All conditions that are set have to hold; with none, every answer goes.
 
-    `entry` is the id that the head of a hit names, `partition` whose answers, `name` the model or route that was asked
-    for, `tag` one of the tags of the request or its key.
+    `entry` is the id that the head of a hit names, `partition` who may share them, `name` the model or route that was
+    asked for, `tag` one of the tags of the request or its key, `caller` the name of the key that they were made for:
+    what others of its group made stays.
     """
 
     entry: str | None = None
     partition: str | None = None
     name: str | None = None
     tag: str | None = None
+    caller: str | None = None
 
     def takes(self, entry: Entry) -> bool:
         """Whether it is one of those."""
@@ -25,6 +27,7 @@ class Purge:
             self.entry in (None, entry.id)
             and self.partition in (None, entry.partition)
             and self.name in (None, entry.name)
+            and self.caller in (None, entry.caller)
             and (self.tag is None or self.tag in entry.tags)
         )
 
@@ -35,4 +38,5 @@ class Purge:
 
     def to_json(self) -> dict[str, Any]:
         """As `Purge(**...)` takes it."""
-        return {"entry": self.entry, "partition": self.partition, "name": self.name, "tag": self.tag}
+        told = {"entry": self.entry, "partition": self.partition, "name": self.name, "tag": self.tag}
+        return told if self.caller is None else told | {"caller": self.caller}

@@ -2,7 +2,6 @@
 
 from policies.cache.shelf import Shelf
 from policies.outcome import Outcome
-from providers.base import Reply
 
 
 class StaleAnswers:
@@ -13,9 +12,10 @@ class StaleAnswers:
 
     def answer(self, outcome: Outcome) -> bool:
         """Whether one is the reply now."""
-        entry = self._shelf.get(outcome.cache_key, is_stale_fine=True) if outcome.cache_key else None
+        key = outcome.call.key if outcome.call is not None else b""
+        entry = self._shelf.get(key, is_stale_fine=True) if key else None
         if entry is None:
             return False
-        outcome.reply = Reply(entry.body, entry.usage, entry.finish_reason)
+        outcome.reply = entry.reply()
         outcome.head_lines += entry.head_lines(self._shelf.clock())
         return True
