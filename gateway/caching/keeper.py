@@ -152,11 +152,8 @@ class CacheKeeper:
 
             shared = RedisTier(self.redis, pipeline.runtime, rules, self.shelf, self._clock, pressure)
             tiers, vectors = (shared, *tiers), vectors or shared
-        metrics = recorder.metrics.semantic_cache
-        tiers = (
-            *tiers,
-            *self.semantic.stand_behind(pipeline.runtime, self._flights, metrics, loop, clock, self._clock),
-        )
+        runtime, flights = pipeline.runtime, self._flights
+        tiers = (*tiers, *self.semantic.stand_behind(runtime, flights, recorder, loop, clock, self._clock))
         front = CacheFront(
             pipeline, rules, self.shelf, self._flights, recorder, loop, clock, self._clock, pressure, tiers, vectors
         )

@@ -1,6 +1,7 @@
 """What of the semantic tier outlives a Runtime: namespaces, labels, the embedder in memory."""
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from random import Random
@@ -17,9 +18,11 @@ from gateway.caching.semantic.tier import SemanticTier
 from gateway.caching.semantic.vectors import Embedder, OneAtATime, asked_of_provider, made_here
 from gateway.money.desk import Desk
 from gateway.runtime import Runtime
+from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.semantic_metrics import SemanticMetrics
 from policies.cache.semantic.rules import SemanticRules
 from policies.cache.semantic.settings import EmbeddingSettings, SemanticChoice, SemanticSettings
+from policies.cache.semantic.verifier import Verifier
 from policies.cache.shelf import Entry, Shelf
 
 Start = Callable[[Coroutine[Any, Any, object], str], None]
@@ -43,8 +46,11 @@ class SemanticKeeper:
         self._desk, self._start = desk, start
 
     def prepare(self, choice: SemanticChoice | None) -> None:
-        """Have the model of the next Runtime in memory; in any thread, up to a second. Raises ValueError."""
-        embedding = None if choice is None else choice.embedding
+        """Have what the next Runtime needs in memory; in any thread, up to a second. Raises ValueError."""
+        if choice is None:
+            return
+        embedding = choice.embedding
+        Verifier.load(embedding is not None)
         if embedding is not None and embedding.folder is not None:
             folder = self.folder / embedding.folder
             self._models = {folder: self._models.get(folder) or LocalModel(folder)}
@@ -53,13 +59,14 @@ class SemanticKeeper:
         self,
         runtime: Runtime,
         flights: Flights,
-        metrics: SemanticMetrics,
+        recorder: Recorder,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
     ) -> tuple[SemanticTier, ...]:
         """The tier of this Runtime; nothing where it is off, and then all that was learnt is forgotten."""
         choice = None if runtime.cache is None else runtime.cache.semantic
+        metrics = recorder.metrics.semantic_cache
         if choice is None or self._start is None:
             self.turn_off()
             return ()
@@ -78,6 +85,7 @@ class SemanticKeeper:
             runtime.router.plans,
             flights.by_key.__contains__,
             wall_clock,
+            lambda error: recorder.logger.error("semantic cache failed", fault=_where(error)),
         )
         return (self.tier,)
 
@@ -120,6 +128,12 @@ class SemanticKeeper:
         make = asked_of_provider(settings, calls)
         name = "\0".join((settings.provider, settings.model, settings.origin))
         return OneAtATime(name.encode(), settings.timeout_s, make, metrics.embedding)
+
+
+def _where(error: Exception) -> str:
+    """What failed, without its message: that may quote a prompt."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 
 
 def semantic_choice(config: Config) -> SemanticChoice | None:

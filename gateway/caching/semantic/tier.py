@@ -50,7 +50,8 @@ class Prepared:
 
 class SemanticTier:
     """Against one Runtime; `spaces`, `shelf` and `labels` outlive it. `names` are the models and routes that may be
-    labels. `is_under_way` tells whether somebody asks for the same already. `wall_clock` gives Unix seconds.
+    labels. `is_under_way` tells whether somebody asks for the same already. `wall_clock` gives Unix seconds. `on_error`
+    gets faults of ours.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class SemanticTier:
         names: Collection[str],
         is_under_way: Callable[[bytes], bool],
         wall_clock: Callable[[], float],
+        on_error: Callable[[Exception], None],
     ) -> None:
         self._choice = choice
         self._spaces = spaces
@@ -74,10 +76,18 @@ class SemanticTier:
         self._names = names
         self._is_under_way = is_under_way
         self._wall_clock = wall_clock
+        self._on_error = on_error
         self._salts: dict[int, bytes] = {}
 
     async def look(self, question: Question) -> Prepared | None:
         """See `tiers.Tier`."""
+        try:
+            return await self._look(question)
+        except Exception as error:  # a fault of ours in reading a text is no reason to leave a question unanswered
+            self._on_error(error)
+            return None
+
+    async def _look(self, question: Question) -> Prepared | None:
         settings = self._choice.of(question.name)
         if settings is None:
             return None
@@ -140,6 +150,12 @@ class SemanticTier:
 
     def keep(self, prepared: Prepared, entry: Entry) -> None:
         """See `tiers.Look`."""
+        try:
+            self._keep(prepared, entry)
+        except Exception as error:
+            self._on_error(error)
+
+    def _keep(self, prepared: Prepared, entry: Entry) -> None:
         settings = self._choice.of(entry.name)
         if settings is None or entry.finish_reason != "stop" or entry.key not in self._shelf:
             return
