@@ -21,6 +21,7 @@ from config.settings import Settings
 from gateway.api.endpoint import endpoints
 from gateway.app import App, Surface
 from gateway.assemble import Assembler
+from gateway.caching.savings import Savings
 from gateway.exposure import open_to_the_world
 from gateway.keys.directory import KeyDirectory
 from gateway.keys.stores import open_store
@@ -83,6 +84,8 @@ async def _serve(process: Process) -> None:
     books = await open_books(settings, Path(shared) if shared is not None else None)
     desk = mirrors.desk = open_desk(books, loop, SoftLimits(time.time, background.start, logger))
     assembler.cache.semantic.use(desk, background.start)
+    savings = assembler.cache.savings = Savings(books.write, desk.till.new_id, time.time)
+    background.start(savings.run(), "savings")
     service = Service(
         settings=settings,
         recorder=recorder,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from gateway.caching.flight import Flight, Flights, end_call
 from gateway.caching.giving import Giver, write
-from gateway.caching.kept import head_lines
+from gateway.caching.kept import head_lines, source_of
 from gateway.caching.question import Question
 from gateway.pipeline import early_ending
 from policies.cache.shelf import Shelf
@@ -67,7 +67,7 @@ class Following:
             return None
         outcome = _beside(question, first.decision)
         outcome.ending, outcome.refusal, outcome.paused_s = "caller_error", first.refusal, question.waited_s
-        self._giver.record(outcome, None)
+        self._giver.record(question, outcome)
         return outcome
 
     async def _wait(self, question: Question, flight: Flight, joined: float) -> None:
@@ -104,21 +104,21 @@ class Following:
         finally:
             if outcome is not None:
                 outcome.paused_s = waited_s + self._clock() - joined
-                self._landed(outcome, flight)
+                self._landed(question, outcome, flight)
         return outcome
 
-    def _landed(self, outcome: Outcome, flight: Flight) -> None:
-        saved_nusd = None
+    def _landed(self, question: Question, outcome: Outcome, flight: Flight) -> None:
+        source, saved_nusd = None, None
         if outcome.ending == "ok":
             first = flight.outcome
             if first is None:  # cut by us at the end of the process, or a fault of ours
                 outcome.ending = "shutdown"
             else:
                 outcome.ending, outcome.finish_reason = flight.call.ending, first.finish_reason
-                saved_nusd = first.cost_nusd
+                source, saved_nusd = source_of(first), first.cost_nusd
         if flight.given is not None:
             flight.given.entry.uses += 1
-        self._giver.record(outcome, saved_nusd)
+        self._giver.record(question, outcome, source, saved_nusd)
 
     def _gone(self, question: Question, flight: Flight, joined: float, ending: Ending) -> None:
         """Somebody left before anything came. Where nothing was decided yet there is nothing to tell."""
@@ -126,7 +126,7 @@ class Following:
         if decision is not None:
             outcome = _beside(question, decision)
             outcome.ending, outcome.paused_s = ending, question.waited_s + self._clock() - joined
-            self._giver.record(outcome, None)
+            self._giver.record(question, outcome)
 
 
 def _beside(question: Question, decision: Decision) -> Outcome:

@@ -18,6 +18,7 @@ from gateway.caching.giving import Giver
 from gateway.caching.kept import Given, answer_of
 from gateway.caching.leading import Leading
 from gateway.caching.question import Question, question_of
+from gateway.caching.savings import Savings
 from gateway.caching.tiers import Found, Look, Tier, VectorStore
 from gateway.memory import Pressure
 from gateway.pipeline import Pipeline
@@ -32,7 +33,7 @@ from providers.base import Request
 
 class CacheFront:
     """Answers requests of one Runtime. `shelf` and `flights` outlive it. `tiers` are asked in their order for what
-    memory does not have, `vectors` for embeddings.
+    memory does not have, `vectors` for embeddings. `savings` is told of what was not spent.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class CacheFront:
         pressure: Pressure,
         tiers: Sequence[Tier] = (),
         vectors: VectorStore | None = None,
+        savings: Savings | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._rules = rules
@@ -55,7 +57,7 @@ class CacheFront:
         self._metrics = recorder.metrics.cache
         self._wall_clock = wall_clock
         self._tiers = tiers
-        self._giver = Giver(recorder, clock, wall_clock)
+        self._giver = Giver(recorder, clock, wall_clock, savings)
         self._following = Following(flights, shelf, self._giver, clock)
         self._leading = Leading(flights, shelf, self._metrics, loop, pressure, wall_clock)
         self._embeddings = EmbeddingFront(

@@ -6,16 +6,27 @@ from collections.abc import Callable
 from gateway.attempt_run import Sink
 from gateway.caching.kept import Given, decision_of, head_lines, stream_from
 from gateway.caching.question import Question
+from gateway.caching.savings import Savings
 from gateway.pipeline import early_ending
 from gateway.telemetry.recorder import Recorder
 from policies.cache.forms import UnfitError
+from policies.cache.shelf import Source
 from policies.outcome import Outcome
 
 
 class Giver:
-    """Answers from entries, and records it. `clock` is that of the pipeline, `wall_clock` gives Unix seconds."""
+    """Answers from entries, and records it. `clock` is that of the pipeline, `wall_clock` gives Unix seconds, `savings`
+    is told of what was not spent.
+    """
 
-    def __init__(self, recorder: Recorder, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        savings: Savings | None = None,
+    ) -> None:
+        self._savings = savings
         self._recorder = recorder
         self._metrics = recorder.metrics.cache
         self.clock = clock
@@ -37,7 +48,7 @@ class Giver:
             one.uses += 1
         if not request.stream:
             outcome.reply = entry.reply()
-            self.record(outcome, entry.cost_nusd)
+            self.record(question, outcome, entry.source, entry.cost_nusd)
             return outcome
         question.sink.start(outcome)
         try:
@@ -46,12 +57,18 @@ class Giver:
             outcome.ending = early_ending(cancelled)
             raise
         finally:
-            self.record(outcome, entry.cost_nusd)
+            self.record(question, outcome, entry.source, entry.cost_nusd)
         return outcome
 
-    def record(self, outcome: Outcome, saved_nusd: int | None) -> None:
-        """Close the books of a request for which nobody was called."""
+    def record(
+        self, question: Question, outcome: Outcome, source: Source | None = None, saved_nusd: int | None = None
+    ) -> None:
+        """Close the books of a request for which nobody was called. `source` is where its answer had come from, None
+        where it got none; then nothing was saved.
+        """
         outcome.close(self.clock())
+        if source is not None and self._savings is not None:
+            self._savings.note(question, outcome, source, saved_nusd)
         self._metrics.note(outcome.request.operation, outcome.cache, saved_nusd)
         self._recorder.record(outcome)
 

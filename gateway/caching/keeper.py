@@ -14,6 +14,7 @@ from config.schema import Config
 from gateway.caching.flight import Flights
 from gateway.caching.front import CacheFront
 from gateway.caching.purges import SharedPurges
+from gateway.caching.savings import Savings
 from gateway.caching.semantic.keeper import SemanticKeeper, semantic_choice
 from gateway.caching.tiers import Tier, VectorStore
 from gateway.memory import Pressure
@@ -48,6 +49,7 @@ class CacheKeeper:
         self.shelf = Shelf(clock, 0)
         self.semantic = SemanticKeeper(self.shelf)
         self._shared = SharedPurges(None)
+        self.savings: Savings | None = None  # who writes down what was not spent
         self.redis: RedisAnswers | None = None  # what is shared beyond this machine, where there is a Redis
 
     def share(self, folder: Path | None) -> None:
@@ -155,7 +157,18 @@ class CacheKeeper:
         runtime, flights = pipeline.runtime, self._flights
         tiers = (*tiers, *self.semantic.stand_behind(runtime, flights, recorder, loop, clock, self._clock))
         front = CacheFront(
-            pipeline, rules, self.shelf, self._flights, recorder, loop, clock, self._clock, pressure, tiers, vectors
+            pipeline,
+            rules,
+            self.shelf,
+            self._flights,
+            recorder,
+            loop,
+            clock,
+            self._clock,
+            pressure,
+            tiers,
+            vectors,
+            self.savings,
         )
         pipeline.answer = front.run
 

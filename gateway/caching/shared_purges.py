@@ -23,9 +23,13 @@ _PAUSE_S = (0.5, 2.0)  # before connecting again
 
 
 class SharedPurgeQueue:
-    """The purges of this process that Redis does not have yet."""
+    """The purges of this process that Redis does not have yet. `learn` asks it for those that are new there.
 
-    def __init__(self, link: RedisLink, key: str) -> None:
+    One of them counts as untold until it was heard of as well: an answer that was read before it may arrive after it.
+    """
+
+    def __init__(self, link: RedisLink, key: str, learn: Callable[[], Awaitable[object]]) -> None:
+        self._learn = learn
         self._link = link
         self._key = key
         self._waiting: deque[Purge] = deque()
@@ -63,6 +67,7 @@ class SharedPurgeQueue:
                 body = {"new_era": secrets.token_hex(8), "most": MOST_PURGES, "purges": purges}
                 try:
                     await self._link.run(PURGE, self._key, orjson.dumps(body), _TELL_S)
+                    await self._learn()
                 except LinkError:
                     await asyncio.sleep(max(self._link.wait_s(), _SHORTEST_PAUSE_S))
                     continue

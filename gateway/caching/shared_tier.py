@@ -22,12 +22,13 @@ _LEAST_TIMES = 4  # who has less time than this many waits for Redis does not wa
 
 class Bindings:
     """The secrets that answers in Redis are bound to, for one Runtime: who may answer for a name, at which address and
-    with which credentials, and the secrets of those that it is for. Gateways that agree on these share answers, a key
-    that was made anew under an old name shares none with it, and nobody else can make a value that is accepted.
+    with which credentials, and the secrets of the keys that it is for. Gateways that agree on these share answers. A
+    key that was made anew under an old name shares none with it, and nobody else can make a value that is accepted.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._groups = runtime.cache.groups if runtime.cache is not None else {}
         self._known: dict[tuple[str, str], bytes] = {}
         self._digests: dict[str, list[str]] | None = None
 
@@ -50,15 +51,14 @@ class Bindings:
         return [[one, upstreams[provider].fingerprint if provider in upstreams else ""] for one, provider in pairs]
 
     def _whose(self, partition: str) -> list[str]:
-        """Digests of the secrets of a key; a group is what the configuration says it is."""
+        """Digests of the secrets of a key, or of all keys of a group."""
         kind, _, name = partition.partition(":")
-        if kind != "key":
-            return []
+        names = [name] if kind == "key" else [key for key, group in self._groups.items() if group == name]
         if self._digests is None:
             self._digests = {}
             for digest, caller in self._runtime.keys.items():
                 self._digests.setdefault(caller.name, []).append(digest)
-        return sorted(self._digests.get(name, ()))
+        return sorted(digest for key in names for digest in self._digests.get(key, ()))
 
 
 @dataclass(slots=True)

@@ -188,4 +188,4 @@ def _write_parquet(rows: Iterable[Mapping[str, Any]], out: Path) -> None:
     found = list(rows)
     # A table has the columns of its first row, and not every row has every fact.
     names = dict.fromkeys(name for row in found for name in row)
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict.fromkeys(names) | row for row in found]), out)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{**dict.fromkeys(names), **row} for row in found]), out)

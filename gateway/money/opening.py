@@ -30,6 +30,13 @@ class Books:
     keeps_all: bool = True  # every call is written down, also those that no budget pays for
     also_close: Store | None = None
 
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Lines of the ledger that nothing was held for, at least one."""
+        if self.add is not None:
+            self.add(entries)
+        else:
+            self.store.settle(Settlement(entries[0].id, (), entries))
+
     async def close(self) -> None:
         """Hand over what is still under way."""
         await self.store.close()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.cache.sealed import ForgedError, Sealed, name_of, seal, unseal
+from policies.cache.sealed import _AS_THEY_ARE, ForgedError, Sealed, name_of, seal, unseal
 from policies.cache.shelf import Entry, Source
 from providers.base import Usage
 
@@ -48,12 +48,20 @@ texts = st.text(st.characters(codec="utf-8"), max_size=30)
         tags=st.frozensets(texts, max_size=3),
         loose_key=st.none() | st.binary(min_size=32, max_size=32),
         source=st.builds(Source, st.none() | texts, texts, texts, texts),
+        caller=texts,
+        asked_s=st.floats(0, 4e9),
+        uses=st.just(0),
     ),
     st.integers(0, 10**9),
 )
 def test_it_comes_back_as_it_was(entry, seq):
     one = Sealed(entry, "era", seq)
     assert same(unseal(seal(one, SECRET), SECRET, MOST), one)
+
+
+def test_every_fact_is_kept():
+    told = {"key", "body", "loose_key", "answered_by", "tags", "usage", "source", *_AS_THEY_ARE}
+    assert {field.name for field in fields(Entry)} == told | {"uses", "size"}
 
 
 def test_what_repeats_itself_gets_shorter_and_nothing_gets_longer():
