@@ -1,12 +1,10 @@
 """`signalbox cache`: what a running gateway keeps of answers, and how it forgets them."""
 
-import os
 from typing import Any
 
 import click
 import orjson
 
-_TIMEOUT_S = 10.0
 _url = click.option(
     "--url",
     metavar="URL",
@@ -80,21 +78,9 @@ def explain(prompt: str, route: str | None, key: str | None, system: str | None,
 
 
 def _ask(url: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    import httpx2
+    from gateway.cli.admin_client import ask_once  # imports a client library, which no other command needs
 
-    secret = os.environ.get("SIGNALBOX_ADMIN_KEY")
-    if not secret:
-        raise click.ClickException("Set SIGNALBOX_ADMIN_KEY to an admin key of that gateway.")
-    try:
-        with httpx2.Client(timeout=_TIMEOUT_S, trust_env=False) as client:
-            headers = {"authorization": f"Bearer {secret}"}
-            answer = client.request(method, url.rstrip("/") + path, headers=headers, json=body)
-            found: dict[str, Any] = orjson.loads(answer.content)
-    except (httpx2.HTTPError, httpx2.InvalidURL, orjson.JSONDecodeError) as error:
-        raise click.ClickException(f"{url} does not answer as a gateway does ({type(error).__name__}).") from None
-    if answer.status_code != 200:
-        raise click.ClickException(found["error"]["message"])
-    return found
+    return ask_once(url, method, path, body)
 
 
 def _print(found: dict[str, Any], *, is_json: bool) -> None:
@@ -102,5 +88,5 @@ def _print(found: dict[str, Any], *, is_json: bool) -> None:
         click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
         return
     for name, value in found.items():
-        if name != "object":
+        if name != "object" and value is not None:
             click.echo(f"{name}: {orjson.dumps(value).decode() if isinstance(value, dict) else value}")

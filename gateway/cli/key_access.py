@@ -6,14 +6,13 @@ from time import time
 from typing import Any, Protocol
 from urllib.parse import quote
 
-import httpx2
 from pydantic import ValidationError
 
 from gateway.admin.audit import Actor, AuditLog
+from gateway.cli.admin_client import AdminClient, AdminClientError
 from gateway.keys.record import KeyRecord, Made, change, make, rotate, view
 from gateway.keys.stores import KeyStore, KeyStoreError
 
-_TIMEOUT_S = 10.0
 _PAGE = 1_000
 Shown = dict[str, Any]
 
@@ -38,10 +37,7 @@ class RemoteKeys:
     """Through the admin API of a gateway."""
 
     def __init__(self, url: str, admin_key: str) -> None:
-        self._url = url.rstrip("/")
-        self._client = httpx2.AsyncClient(
-            headers={"authorization": f"Bearer {admin_key}"}, timeout=_TIMEOUT_S, trust_env=False
-        )
+        self._client = AdminClient(url, admin_key)
 
     async def create(self, settings: Mapping[str, Any]) -> Shown:
         return await self._ask("POST", "", settings)
@@ -69,18 +65,13 @@ class RemoteKeys:
         await self._ask("DELETE", f"/{quote(name)}")
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._client.close()
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Shown:
         try:
-            answer = await self._client.request(method, f"{self._url}/admin/keys{path}", json=body)
-            found = answer.json() if answer.content else {}
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-            raise KeyAccessError(f"{self._url}: {str(error) or type(error).__name__}") from None
-        if not isinstance(found, dict) or not answer.is_success:
-            error_object = found.get("error") if isinstance(found, dict) else None
-            raise KeyAccessError(error_object["message"] if error_object else f"{self._url}: HTTP {answer.status_code}")
-        return found
+            return await self._client.ask(method, f"/admin/keys{path}", body)
+        except AdminClientError as error:
+            raise KeyAccessError(str(error)) from None
 
 
 class StoredKeys:
