@@ -95,8 +95,10 @@ class Pipeline:
         limits = self._limits(decision, ask, started, timeout_s, call)
         is_limited = caller.scopes or runtime.scopes.has_more
         if is_limited and desk is not None and (scopes := desk.scopes_of(runtime, caller, ask, decision)):
-            until = limits.total_at
-            tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, headers, until)
+            opened = desk.open_at_once(runtime, scopes, request, ask, decision, headers)
+            tab, decision, lines = opened or await desk.open(
+                runtime, scopes, request, ask, decision, headers, limits.total_at
+            )
         outcome = Outcome(request, caller.name, started, decision, head_lines=lines, paused_s=paused_s, call=call)
         outcome.cache = CacheUse.BYPASS if call is None else CacheUse.MISS
         limits.tab = tab

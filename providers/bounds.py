@@ -69,6 +69,16 @@ _SEARCHED_TOKENS = 10_000
 _BEYOND_TEXT = ("tools", "functions", "web_search_options", "plugins", "audio", "prediction")
 SEARCHING = frozenset(("web_search_options", "tools", "plugins"))
 """Without any of these in its body a request lets nobody search."""
+LIMITING = frozenset(("max_completion_tokens", "max_tokens", "max_output_tokens"))
+"""Without any of these it allows an answer of any length."""
+CHOOSING = frozenset(("n", "best_of", "prompt"))
+"""Without any of these it asks for one answer."""
+TIERED = frozenset(("speed", "service_tier"))
+"""Without any of these it asks for no service tier."""
+# What costs more than its bytes, beside parts of messages.
+_BEYOND_MESSAGES = frozenset(
+    ("input", "tools", "functions", "response_format", "text", "web_search_options", "plugins")
+)
 _SEARCH_TOOLS = ("web_search", "google_search", "googleSearch", "x_search", "openrouter:web_search")
 
 
@@ -79,6 +89,8 @@ def bound_prompt(body: Mapping[str, Any], *, image_tokens: int = MAX_IMAGE_TOKEN
     a kilobyte. See the module for what the bound rests on; with the provider's own tools it is only an estimate.
     """
     total = _FRAMING + _size(body)
+    if _BEYOND_MESSAGES.isdisjoint(body) and _has_texts_only(body.get("messages")):
+        return total
     for name in ("messages", "input"):
         entries = body.get(name)
         for message in entries if isinstance(entries, list) else ():
@@ -94,6 +106,16 @@ def bound_prompt(body: Mapping[str, Any], *, image_tokens: int = MAX_IMAGE_TOKEN
         total += sum(_PER_TOOL if _is_function(tool) else _PER_SERVER_TOOL for tool in tools)
     searches = 0 if body.keys().isdisjoint(SEARCHING) else max_searches(body)
     return total + searches * _SEARCHED_TOKENS if searches else total
+
+
+def _has_texts_only(messages: object) -> bool:
+    """Whether no message has parts; False where that would take a closer look."""
+    if type(messages) is not list:
+        return messages is None
+    for message in messages:
+        if type(message) is not dict or "role" not in message or type(message.get("content")) is list:
+            return False
+    return True
 
 
 def is_plain_text(body: Mapping[str, Any]) -> bool:

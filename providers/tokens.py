@@ -77,6 +77,16 @@ def is_inline(body_size: int) -> bool:
 
 def estimate_prompt(body: Mapping[str, Any]) -> int:
     """Input tokens of a chat, completion or embedding body by `estimate`; tools and images included. Never raises."""
+    messages = body.get("messages")
+    if type(messages) is list and "tools" not in body and "response_format" not in body:
+        total = _REPLY_PRIMER
+        for message in messages:
+            content = message.get("content") if type(message) is dict and message.keys() <= _OF_TEXT else None
+            if type(content) is not str:
+                break
+            total += _PER_MESSAGE + estimate(content)
+        else:
+            return total
     return _prompt_tokens(body, estimate, _estimate_tools)
 
 
@@ -172,6 +182,7 @@ _MeasureTools = Callable[[Sequence[Any]], int]
 _PER_MESSAGE = 3 + 1  # framing, and the role's own token
 _PER_NAME = 1
 _REPLY_PRIMER = 3
+_OF_TEXT = frozenset(("role", "content"))  # what messages of text alone have
 
 
 def _prompt_tokens(body: Mapping[str, Any], measure: _Measure, measure_tools: _MeasureTools) -> int:

@@ -66,7 +66,10 @@ async def _serve(runtime: Runtime, desk: Desk | None, caller: Caller, raw: bytes
         tab, lines = None, b""
         if desk is not None:
             scopes = desk.scopes_of(runtime, caller, ask, decision)
-            tab, decision, lines = await desk.open(runtime, scopes, request, ask, decision, NO_HEADERS, inf)
+            opened = desk.open_at_once(runtime, scopes, request, ask, decision, NO_HEADERS)
+            if opened is None:
+                opened = await desk.open(runtime, scopes, request, ask, decision, NO_HEADERS, inf)
+            tab, decision, lines = opened
             tab.send()
         outcome = Outcome(request, caller.name, 0.0, decision, head_lines=lines)
         attempt = Attempt(decision.candidates[0], 0.0, 0.1, usage=_USAGE, cost_nusd=70_000, is_complete=True)

@@ -76,12 +76,20 @@ class Desk:
         Nothing is waited for beyond `until` (loop time). Raises RefusedError.
         """
         tab, decision = await self.till.take(runtime, scopes, request, ask, decision, until)
-        lines = self.soft.look(tab) + head.rate_lines(tab)
-        if tab.worst.output_cap is not None:
-            lines += head.shortened_lines(tab.worst.output_cap)
-        if headers.get(head.BUDGET_HEADER) == b"1":
-            lines += head.budget_lines(tab, self._now())
-        return tab, decision, lines
+        return tab, decision, self._lines(tab, headers)
+
+    def open_at_once(
+        self,
+        runtime: Runtime,
+        scopes: Sequence[Scope],
+        request: Request,
+        ask: Ask,
+        decision: Decision,
+        headers: Mapping[bytes, bytes],
+    ) -> tuple[Tab, Decision, bytes] | None:
+        """The same without waiting, where there is nothing to wait for or to change; None where there is."""
+        tab = self.till.take_at_once(runtime, scopes, request, ask, decision)
+        return None if tab is None else (tab, decision, self._lines(tab, headers))
 
     async def open_copy(
         self, runtime: Runtime, route: str, request: Request, ask: Ask, decision: Decision, until: float
@@ -103,6 +111,15 @@ class Desk:
         """The same for a call that the gateway made for itself, in the name of `payer`."""
         if tab is not None or self.keeps_ledger:
             self._write(outcome, tab, payer.team, ask.tags(), purpose)
+
+    def _lines(self, tab: Tab, headers: Mapping[bytes, bytes]) -> bytes:
+        """What the head of the answer says of limits and budgets."""
+        lines = self.soft.look(tab) + head.rate_lines(tab)
+        if tab.worst.output_cap is not None:
+            lines += head.shortened_lines(tab.worst.output_cap)
+        if headers.get(head.BUDGET_HEADER) == b"1":
+            lines += head.budget_lines(tab, self._now())
+        return lines
 
     def _write(
         self,

@@ -15,7 +15,12 @@ def rate_lines(tab: Tab) -> bytes:
     lines, lefts = b"", tab.left
     if len(lefts) < len(tab.scopes):
         return lines  # a store that could not say
-    for rates in tab.terms.rates:
+    terms = tab.terms
+    if terms.rate_lines is not None:
+        left = terms.left_of_rates(lefts)
+        if not left or min(left) >= 0:
+            return terms.rate_lines % left
+    for rates in terms.rates:
         tightest = rates[0] if len(rates) == 1 else min(rates, key=lambda rate: lefts[rate.at] / rate.limit)
         lines += b"%b%d%b" % (tightest.head, max(0, lefts[tightest.at]), tightest.tail)
     return lines

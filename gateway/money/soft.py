@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from math import inf
+from operator import ge
 from typing import Any
 
 from gateway.money.tab import Tab
@@ -47,8 +48,10 @@ class SoftLimits:
 
     def look(self, tab: Tab) -> bytes:
         """Note how much is left after a hold. Returns header lines for the caller: empty where nothing is near."""
-        lines, lefts = b"", tab.left
+        lines, lefts, floors = b"", tab.left, tab.terms.floors
         is_calm = not self.reached and not self._quiet
+        if is_calm and len(lefts) == len(floors) and all(map(ge, lefts, floors)):
+            return lines
         for at, scope, calm_from in tab.terms.alarms:
             if at >= len(lefts) or (is_calm and lefts[at] >= calm_from):
                 continue

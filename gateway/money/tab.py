@@ -50,7 +50,7 @@ class Tab:
         self.scopes = terms.scopes
         self.worst = worst
         self.encodings = encodings
-        self.held: list[int] = []
+        self.held: Sequence[int] = ()
         self.left: tuple[int, ...] = ()  # of every scope, right after the hold
         self.closed_models: frozenset[str] = frozenset()
         self._store = store
@@ -116,7 +116,10 @@ class Tab:
 
     def settle(self, outcome: Outcome, entries: Sequence[Entry]) -> None:
         """Charge what was used. Synchronous: no cancellation comes between."""
-        self._store.settle(Settlement(self.id, used(self.scopes, outcome.attempts), entries))
+        terms, attempts = self.terms, outcome.attempts
+        is_usual = terms.is_plain and len(attempts) == 1
+        amounts = _used_by(attempts[0], terms) if is_usual else used(self.scopes, attempts)
+        self._store.settle(Settlement(self.id, amounts, entries))
 
     def release(self) -> None:
         """Nothing was used."""
@@ -129,6 +132,15 @@ class Tab:
         if scope.models is not None and attempt.deployment.model not in scope.models:
             return 0
         return attempt.cost_nusd or 0
+
+
+def _used_by(attempt: Attempt, terms: Terms) -> Sequence[int]:
+    """`used`, where one call counts for every scope."""
+    of_input = of_output = 0
+    usage = attempt.usage
+    if usage is not None and terms.counts_tokens:
+        of_input, of_output = usage.prompt_tokens, usage.completion_tokens
+    return terms.pick((attempt.cost_nusd or 0, 1, of_input, of_output, of_input + of_output))
 
 
 def used(scopes: Sequence[Scope], attempts: Sequence[Attempt]) -> list[int]:

@@ -13,6 +13,7 @@ from gateway.wire import refusals_money
 from gateway.wire.refusals import RefusedError
 from policies.scopes import Scope
 from policies.stores.base import Denied, Granted, Store, Verdict
+from policies.stores.groups import Asked
 from providers.base import Request
 from providers.tokens import EncodingName
 from routing.ask import Ask
@@ -61,7 +62,7 @@ class Till:
         try:
             while True:
                 held = tab.held = fitting.amounts()
-                lines = list(zip(tab.terms.meters, held, strict=True))
+                lines = Asked(tab.terms.meters, held)
                 answer = store.hold(hold_id, lines, LEASE_S, is_dispatched=store.is_remote)
                 verdict = answer if isinstance(answer, Verdict) else await answer
                 if isinstance(verdict, Granted):
@@ -80,6 +81,34 @@ class Till:
             raise
         tab.left = verdict.left
         return tab, fitting.decision
+
+    def take_at_once(
+        self, runtime: Runtime, scopes: Sequence[Scope], request: Request, ask: Ask, decision: Decision
+    ) -> Tab | None:
+        """The same where all of it fits as it is and nobody waits, as nearly always; None where `take` has to look."""
+        store, terms = self.store, self._terms.of(scopes)
+        if store.is_remote or not terms.is_plain or self.turns.queues:
+            return None
+        worst = WorstCase(request, ask, runtime.upstreams)
+        dearest = of_input = of_output = of_both = 0
+        if terms.has_budget:
+            for one in decision.candidates:
+                cost = worst.nusd(one)
+                if cost is None:
+                    return None
+                dearest = max(dearest, cost)
+        if terms.counts_tokens:
+            of_input, of_output, of_both = worst.all_tokens()
+        amounts = terms.pick((dearest, 1, of_input, of_output, of_both))
+        hold_id = self.new_id()
+        verdict = store.hold(hold_id, Asked(terms.meters, amounts), LEASE_S)
+        if type(verdict) is not Granted:
+            return None
+        tab = Tab(hold_id, terms, worst, store, self.encodings)
+        tab.held = amounts
+        tab.left = verdict.left
+        self.open_tabs[hold_id] = self._loop.time()
+        return tab
 
     def close(self, tab: Tab) -> None:
         """The request is over, and its tab about to be settled: whoever waits for a place may try."""

@@ -6,7 +6,18 @@ from gateway.runtime import Upstream
 from policies.scopes import Scope
 from policies.stores.base import Unit
 from providers.base import Request
-from providers.bounds import SEARCHING, asked_tier, bound_prompt, choices_of, is_plain_text, max_answer_of, max_searches
+from providers.bounds import (
+    CHOOSING,
+    LIMITING,
+    SEARCHING,
+    TIERED,
+    asked_tier,
+    bound_prompt,
+    choices_of,
+    is_plain_text,
+    max_answer_of,
+    max_searches,
+)
 from routing.ask import USUAL_OUTPUT_TOKENS, Ask
 from routing.decision import Deployment
 
@@ -49,8 +60,8 @@ class WorstCase:
         self.body_bytes = len(request.raw)
         self._input = -1  # worked out when money is asked for
         self._is_generating = request.operation != "embeddings"
-        self._choices = choices_of(body)
-        self._given = max_answer_of(body)
+        self._choices = 1 if CHOOSING.isdisjoint(body) else choices_of(body)
+        self._given = None if LIMITING.isdisjoint(body) else max_answer_of(body)
         self.is_open_ended = self._is_generating and self._given is None  # the caller leaves the length to the model
         self._tier: str | None = None
         self._searches = 0
@@ -80,7 +91,9 @@ class WorstCase:
             return None
         if self._input < 0:
             body = self._body
-            self._input, self._tier = bound_prompt(body), asked_tier(body)
+            self._input = bound_prompt(body)
+            if not TIERED.isdisjoint(body):
+                self._tier = asked_tier(body)
             if not body.keys().isdisjoint(SEARCHING):
                 self._searches = max_searches(body)
         tokens, window = self._input, target.context_window
@@ -112,6 +125,12 @@ class WorstCase:
             said = self._given or USUAL_OUTPUT_TOKENS
             output = (said if self.output_cap is None else min(said, self.output_cap)) * self._choices
         return output if unit is _OUTPUT else self._ask.input_tokens() + output
+
+    def all_tokens(self) -> tuple[int, int, int]:
+        """What counts for rates of the input, of the output, and of both."""
+        output = self.tokens(_OUTPUT)
+        estimated = self._ask.input_tokens()
+        return estimated, output, estimated + output
 
     def needed(self, scope: Scope, deployment: Deployment, *, more_input: int = 0) -> int | None:
         """What one call of a deployment takes from a scope; None where nobody knows its price."""

@@ -93,8 +93,12 @@ class RollingAccount:
         return meter.limit + self.raised
 
     def charge(self, amount: int, mark: float) -> None:
-        number = int(mark)
         buckets = self._buckets
+        if buckets and buckets[-1][0] == mark:
+            buckets[-1][1] += amount
+            self.spent += amount
+            return
+        number = int(mark)
         at = len(buckets)
         while at and buckets[at - 1][0] > number:
             at -= 1

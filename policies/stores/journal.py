@@ -71,17 +71,18 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._lock = threading.Lock()
         self._unwritten: deque[bytes] = deque(maxlen=_UNWRITTEN_KEPT)
-        self._recent: deque[tuple[int, Mapping[str, Any]]] = deque(maxlen=kept)
+        self._recent: deque[tuple[int, Any]] = deque(maxlen=kept)
         self._finished: list[int] = []  # descriptors of full segments that are not synced yet
         self._is_torn = False
         self._is_unsynced = False
         self._size = 0
         self._descriptor = self._open(last + 1)
 
-    def append(self, record: Mapping[str, Any], payload: bytes | None = None) -> bool:
+    def append(self, record: Any, payload: bytes | None = None) -> bool:
         """Write one record with one system call; False where it waits for the disk.
 
-        `payload` is its JSON, for those who have it already; both are as `countable` returns them.
+        `payload` is its JSON, for those who have it already; both are as `countable` returns them. Beside a payload the
+        record may be anything: it is what `recent` gives.
         """
         if payload is None:
             try:
@@ -100,7 +101,7 @@ class Journal:
             self._unwritten.append(line)
             return self._write_waiting()
 
-    def recent(self, after: int) -> list[Mapping[str, Any]] | None:
+    def recent(self, after: int) -> list[Any] | None:
         """All records after number `after`; None where they have to be read from the file.
 
         They are handed out once, to one thread: whoever fails with them finds them in the file.
@@ -158,10 +159,12 @@ class Journal:
             return False
         self._size += written
         self._is_unsynced = True
-        self._is_torn = written < len(line)
-        if self._is_torn:
-            self._fail("the disk took a part of a record")
-        return not self._is_torn
+        if written == len(line):
+            self._is_torn = False
+            return True
+        self._is_torn = True
+        self._fail("the disk took a part of a record")
+        return False
 
     def _fail(self, why: str) -> None:
         self.problem = self._cannot_write = f"the journal in {self._folder} cannot be written: {why}"

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from math import inf
+from operator import gt
 
 from policies.stores.accounts import CalendarAccount, RollingAccount, check_raise, open_account
 from policies.stores.base import (
@@ -17,33 +18,47 @@ from policies.stores.base import (
     Unavailable,
     Verdict,
 )
+from policies.stores.groups import Asked, Group
 
+_GROUPS_KEPT = 10_000
 _LATE_KEPT = 10_000  # leases that ended, so that what comes late can still be set right
 
 
 class Held:
-    """An open hold: its accounts with where they are charged, and the amounts."""
+    """An open hold: its accounts with where they are charged, and the amounts. One that was read has no `group`."""
 
-    __slots__ = ("accounts", "amounts", "granted", "is_dispatched", "is_ended", "lease_until_s", "marks", "meters")
+    __slots__ = (
+        "accounts",
+        "amounts",
+        "granted",
+        "group",
+        "is_dispatched",
+        "is_ended",
+        "lease_until_s",
+        "marks",
+        "meters",
+    )
 
     def __init__(
         self,
-        meters: list[Meter],
-        accounts: list[CalendarAccount | RollingAccount],
-        marks: list[float],
-        amounts: list[int],
+        meters: Sequence[Meter],
+        accounts: Sequence[CalendarAccount | RollingAccount],
+        marks: Sequence[float],
+        amounts: Sequence[int],
         granted: Granted,
         lease_until_s: float,
         is_dispatched: bool,
+        group: Group | None = None,
     ) -> None:
         self.meters = meters
         self.accounts = accounts
         self.marks = marks
-        self.amounts = amounts
+        self.amounts = amounts  # another list whenever they change
         self.granted = granted
         self.lease_until_s = lease_until_s
         self.is_dispatched = is_dispatched
         self.is_ended = False  # its lease is over
+        self.group = group
 
 
 class MemoryStore:
@@ -57,6 +72,7 @@ class MemoryStore:
         self._accounts: dict[str, CalendarAccount | RollingAccount] = {}
         self._holds: dict[str, Held] = {}
         self._late: OrderedDict[str, Held] = OrderedDict()
+        self._groups: dict[int, Group] = {}  # by the identity of their meters
         self._next_end_s = inf
 
     def hold(self, hold_id: str, lines: Lines, lease_s: float, *, is_dispatched: bool = False) -> Verdict:
@@ -66,30 +82,30 @@ class MemoryStore:
         now_s = self._now()
         if now_s >= self._next_end_s:
             self._reap(now_s)
-        known_accounts = self._accounts
-        meters: list[Meter] = []
-        accounts: list[CalendarAccount | RollingAccount] = []
-        amounts: list[int] = []
-        left: list[int] = []
-        for meter, amount in lines:
-            account = known_accounts.get(meter.id)
-            if account is None or not account.from_s <= now_s < account.until_s:
-                account = self._account(meter, now_s)
-            room = meter.limit + account.carried + account.raised - account.spent - account.held - amount
-            if room < 0:
-                return _denied(meter, account, amount, now_s)
-            meters.append(meter)
-            accounts.append(account)
-            amounts.append(amount)
-            left.append(room)
-        marks: list[float] = []
+        if type(lines) is Asked:
+            group = self._groups.get(id(lines.meters))
+            if group is None or group.meters is not lines.meters or not group.from_s <= now_s < group.until_s:
+                group = self._group(lines.meters, now_s)
+            amounts = lines.amounts
+        else:
+            group = Group(*self._accounts_of([meter for meter, _ in lines], now_s))
+            amounts = [amount for _, amount in lines]
+        accounts = group.accounts
+        left = [
+            limit - account.spent - account.held - amount
+            for account, limit, amount in zip(accounts, group.limits, amounts, strict=True)
+        ]
+        if left and min(left) < 0:
+            at = next(at for at, room in enumerate(left) if room < 0)
+            return _denied(group.meters[at], accounts[at], amounts[at], now_s)
         for account, amount in zip(accounts, amounts, strict=True):
             account.held += amount
-            marks.append(account.mark)
         until_s = now_s + lease_s
         self._next_end_s = min(self._next_end_s, until_s)
         granted = Granted(tuple(left))
-        self._holds[hold_id] = Held(meters, accounts, marks, amounts, granted, until_s, is_dispatched)
+        self._holds[hold_id] = Held(
+            group.meters, accounts, group.marks, amounts, granted, until_s, is_dispatched, group
+        )
         return granted
 
     def extend(self, hold_id: str, amounts: Sequence[int]) -> Verdict:
@@ -103,9 +119,9 @@ class MemoryStore:
             if room < 0 and amount > 0:
                 return _denied(meter, account, amount, now_s)
             left.append(room)
-        for at, amount in enumerate(amounts):
-            held.accounts[at].held += amount
-            held.amounts[at] += amount
+        for account, amount in zip(held.accounts, amounts, strict=True):
+            account.held += amount
+        held.amounts = [had + more for had, more in zip(held.amounts, amounts, strict=True)]
         return Granted(tuple(left))
 
     def dispatched(self, hold_id: str) -> None:
@@ -141,6 +157,7 @@ class MemoryStore:
         check_raise(meter, amount, account.raised)
         self._before_raise(meter, amount)
         account.raised += amount
+        self._groups.clear()
         return account.balance(meter, now_s)
 
     def reset(self, meter: Meter) -> Balance:
@@ -156,7 +173,7 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing is under way."""
 
-    def _settle(self, settlement: Settlement) -> tuple[Held, list[int]] | None:
+    def _settle(self, settlement: Settlement) -> tuple[Held, Sequence[int]] | None:
         """Book what was used. The hold, and what this charged to each of its meters; None where it was settled before.
 
         What was used of a hold whose lease had ended is set right: less than 0 where it was charged in full.
@@ -165,22 +182,24 @@ class MemoryStore:
         held = self._holds.pop(hold_id, None)
         if held is None:
             return self._settle_late(settlement)
-        charges: list[int] = []
-        for account, meter, mark, amount, actual in zip(
-            held.accounts, held.meters, held.marks, held.amounts, used, strict=True
-        ):
+        group, amounts, charges = held.group, held.amounts, used
+        if group is None or group.has_returned:
+            charges = [0 if meter.is_returned else actual for meter, actual in zip(held.meters, used, strict=True)]
+        for account, amount, charge, mark in zip(held.accounts, amounts, charges, held.marks, strict=True):
             account.held -= amount
-            if actual > amount:
-                self.reports.overruns.append((hold_id, meter.id, actual - amount))
-            if meter.is_returned:
-                charges.append(0)
-                continue
-            if actual:
-                account.charge(actual, mark)
-            charges.append(actual)
+            if type(account) is CalendarAccount:
+                account.spent += charge
+            elif charge:
+                account.charge(charge, mark)
+        if any(map(gt, used, amounts)):
+            self.reports.overruns += [
+                (hold_id, meter.id, actual - amount)
+                for meter, actual, amount in zip(held.meters, used, amounts, strict=True)
+                if actual > amount
+            ]
         return held, charges
 
-    def _settle_late(self, settlement: Settlement) -> tuple[Held, list[int]] | None:
+    def _settle_late(self, settlement: Settlement) -> tuple[Held, Sequence[int]] | None:
         held = self._late.pop(settlement.id, None)
         if held is None:
             return None
@@ -192,6 +211,19 @@ class MemoryStore:
                 account.charge(charge, held.marks[at])
             charges.append(charge)
         return held, charges
+
+    def _group(self, meters: tuple[Meter, ...], now_s: float) -> Group:
+        """The group of these meters for this moment."""
+        group = Group(*self._accounts_of(meters, now_s))
+        if len(self._groups) >= _GROUPS_KEPT:
+            self._groups.clear()
+        self._groups[id(meters)] = group
+        return group
+
+    def _accounts_of(
+        self, meters: Sequence[Meter], now_s: float
+    ) -> tuple[Sequence[Meter], list[CalendarAccount | RollingAccount]]:
+        return meters, [self._account(meter, now_s) for meter in meters]
 
     def _account(self, meter: Meter, now_s: float) -> CalendarAccount | RollingAccount:
         """The account for this moment."""
@@ -210,6 +242,7 @@ class MemoryStore:
         if isinstance(account, RollingAccount):
             account.turn(now_s)
         self._accounts[meter.id] = account
+        self._groups.clear()  # some may have the one before
         return account
 
     def _reap(self, now_s: float) -> None:

@@ -14,13 +14,14 @@ from policies.stores import tables
 from policies.stores.base import Reports
 from policies.stores.journal import Disk, Reader, remove_all
 from policies.stores.locks import FileLock
+from policies.stores.records import Begun, Ended
 from policies.stores.replica import Replica
 
 ALONE = "alone"  # the journal of a process that has the folder for itself
 _WORKER = "worker"
 _ASIDE = "unapplied"
 
-Record = Mapping[str, Any]
+Record = Mapping[str, Any] | Begun | Ended
 Apply = Callable[[Sequence[Record], tables.Changes], None]
 
 
@@ -136,7 +137,7 @@ def put_aside(folder: Path, name: str, senseless: Sequence[tuple[Record, Excepti
 
     The same name replaces the file: what comes to it is what was tried once more.
     """
-    lines = [orjson.dumps({"record": record, "error": repr(error)}) + b"\n" for record, error in senseless]
+    lines = [orjson.dumps({"record": _as_json(record), "error": repr(error)}) + b"\n" for record, error in senseless]
     if not lines:
         return
     path = folder / f"{_ASIDE}-{name}.jsonl"
@@ -223,7 +224,13 @@ def worker_name(identity: str) -> str:
 def apply_changes(records: Sequence[Record], changes: tables.Changes) -> None:
     """Add up the records of a process that was alone: they say what changed."""
     for record in records:
-        _APPLY[record["k"]](record, changes)
+        if type(record) is Begun:
+            changes.began(record)
+        elif type(record) is Ended:
+            changes.ended(record)
+        else:
+            assert isinstance(record, Mapping)
+            _APPLY[record["k"]](record, changes)
 
 
 def settle_with(replica: Replica) -> Apply:
@@ -233,21 +240,26 @@ def settle_with(replica: Replica) -> Apply:
         replica.forget()  # what was made of records that were not written after all
         replica.begin(changes)
         for record in records:
+            assert isinstance(record, Mapping)
             replica.settle_record(record)
 
     return apply
 
 
-def _window(record: Record, changes: tables.Changes) -> None:
+def _as_json(record: Record) -> Mapping[str, Any]:
+    return record if isinstance(record, Mapping) else record.record()
+
+
+def _window(record: Mapping[str, Any], changes: tables.Changes) -> None:
     changes.opened(record["row"])
 
 
-def _hold(record: Record, changes: tables.Changes) -> None:
+def _hold(record: Mapping[str, Any], changes: tables.Changes) -> None:
     is_new = "new" in record
     changes.put_hold(record["id"], record["until"], record["lines"], is_dispatched=True, is_ended=False, is_new=is_new)
 
 
-def _end(record: Record, changes: tables.Changes) -> None:
+def _end(record: Mapping[str, Any], changes: tables.Changes) -> None:
     changes.remove_hold(record["id"])
     for line in record["charges"]:
         changes.charged(*line)
@@ -256,11 +268,11 @@ def _end(record: Record, changes: tables.Changes) -> None:
         changes.void(record["void"])
 
 
-def _raise(record: Record, changes: tables.Changes) -> None:
+def _raise(record: Mapping[str, Any], changes: tables.Changes) -> None:
     changes.raised(record["meter"], record["amount"])
 
 
-def _reset(record: Record, changes: tables.Changes) -> None:
+def _reset(record: Mapping[str, Any], changes: tables.Changes) -> None:
     changes.reset(record["meter"])
 
 

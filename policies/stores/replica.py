@@ -13,6 +13,7 @@ from policies.stores import tables
 from policies.stores.base import Granted, Lines, Meter, OpenHold, Settlement, Verdict
 from policies.stores.entries import row_of
 from policies.stores.memory import Held, MemoryStore, shown
+from policies.stores.records import charge_lines, hold_lines
 
 _REAPED_AT_ONCE = 500
 _KEPT = 50_000  # accounts
@@ -60,6 +61,7 @@ class Replica(MemoryStore):
     def forget(self) -> None:
         """What was read is not true any more."""
         self._accounts.clear()
+        self._groups.clear()
         self._ended_accounts.clear()
         self._holds.clear()
         self._late.clear()
@@ -107,7 +109,7 @@ class Replica(MemoryStore):
         if done is None:
             return
         held, charges = done
-        for line in tables.charge_lines(held, charges):
+        for line in charge_lines(held, charges):
             self._changes.charged(*line)
         if held.is_ended:
             self._changes.void(tables.flagged_id(hold_id))
@@ -167,7 +169,7 @@ class Replica(MemoryStore):
             returned = [
                 0 if meter.is_returned else amount for meter, amount in zip(held.meters, held.amounts, strict=True)
             ]
-            for line in tables.charge_lines(held, returned):
+            for line in charge_lines(held, returned):
                 self._changes.charged(*line)
             entry = tables.flagged_entry(hold_id, held, self._now())
             if entry is not None:
@@ -189,7 +191,7 @@ class Replica(MemoryStore):
         self._changes.put_hold(
             hold_id,
             held.lease_until_s,
-            tables.hold_lines(held),
+            hold_lines(held, held.amounts),
             is_dispatched=held.is_dispatched,
             is_ended=held.is_ended,
         )

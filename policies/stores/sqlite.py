@@ -16,13 +16,13 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from policies.ledger import Entry
 from policies.stores import tables
 from policies.stores.base import Granted, Lines, Meter, Settlement, StoreError, Unavailable, Verdict
 from policies.stores.entries import row_of
 from policies.stores.journal import Disk, Journal, remove_all, remove_applied
 from policies.stores.locks import lock_alone
 from policies.stores.memory import Held, MemoryStore
+from policies.stores.records import Begun, Ended
 from policies.stores.recovery import ALONE, Applier, apply_changes, checkpoint, recover, set_aside, tidy_up
 
 _SEGMENT_BYTES = 8 << 20
@@ -111,12 +111,13 @@ class SqliteStore(MemoryStore):
         done = self._settle(settlement)
         if done is None:
             if settlement.entries:
-                self._write_end(settlement.id, (), settlement.entries)
+                rows = list(map(row_of, settlement.entries))
+                self._journal.append({"k": "end", "id": settlement.id, "charges": (), "entries": rows})
             return
         held, charges = done
         if held.is_dispatched or settlement.entries or any(charges):
             void = tables.flagged_id(settlement.id) if held.is_ended and held.is_dispatched else None
-            self._write_end(settlement.id, tables.charge_lines(held, charges), settlement.entries, void)
+            self._write(Ended(settlement.id, held, charges, list(map(row_of, settlement.entries)), void))
 
     def write_down(self) -> None:
         """Move all of the journal into the tables. Raises nothing: `problem` tells, and the next time tries again."""
@@ -144,7 +145,7 @@ class SqliteStore(MemoryStore):
                 0 if meter.is_returned else amount for meter, amount in zip(held.meters, held.amounts, strict=True)
             ]
             entry = tables.flagged_entry(hold_id, held, self._now())
-            self._write_end(hold_id, tables.charge_lines(held, charges), () if entry is None else (entry,))
+            self._write(Ended(hold_id, held, charges, [] if entry is None else [row_of(entry)]))
 
     def _before_raise(self, meter: Meter, amount: int) -> None:
         self._write_change({"k": "raise", "meter": meter.id, "amount": amount})
@@ -160,18 +161,11 @@ class SqliteStore(MemoryStore):
         self._journal.append(record)
 
     def _write_hold(self, hold_id: str, held: Held, *, is_new: bool = True) -> bool:
-        record = {"k": "hold", "id": hold_id, "until": held.lease_until_s, "lines": tables.hold_lines(held)}
-        if is_new:
-            record["new"] = 1
-        return self._journal.append(record)
+        return self._write(Begun(hold_id, held, is_new=is_new))
 
-    def _write_end(
-        self, hold_id: str, charges: Sequence[Any], entries: Sequence[Entry], void: str | None = None
-    ) -> None:
-        record: dict[str, Any] = {"k": "end", "id": hold_id, "charges": charges, "entries": list(map(row_of, entries))}
-        if void is not None:
-            record["void"] = void
-        self._journal.append(record)
+    def _write(self, record: Begun | Ended) -> bool:
+        payload = record.payload()
+        return self._journal.append(record.record() if payload is None else record, payload)
 
     def _load(self) -> None:
         for (meter_id,) in self._connection.execute("SELECT meter_id FROM accounts").fetchall():

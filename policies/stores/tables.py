@@ -20,6 +20,7 @@ from policies.stores import entries
 from policies.stores.accounts import CalendarAccount, RollingAccount
 from policies.stores.base import Granted, Meter, StoreError, Unit
 from policies.stores.memory import Held
+from policies.stores.records import Begun, Ended, charge_lines
 from policies.windows import Calendar, CalendarWindow, NoWindow, Period, RollingWindow, Window
 
 Account = CalendarAccount | RollingAccount
@@ -80,6 +81,7 @@ class Changes:
         self._spent: dict[tuple[str, float], int] = {}  # by meter and start of its window
         self._held: dict[tuple[str, float], int] = {}
         self._buckets: dict[tuple[str, float], int] = {}
+        self._ended: dict[int, tuple[Held, list[int]]] = {}  # by the identity of the marks
         self._holds: dict[str, tuple[float, bool, bool, object] | None] = {}
         self._new: set[str] = set()  # holds that the tables do not have
         self._entries: list[Sequence[Any]] = []
@@ -97,6 +99,26 @@ class Changes:
         sums = self._buckets if kind == "rolling" else self._spent
         key = (meter_id, mark)
         sums[key] = sums.get(key, 0) + amount
+
+    def began(self, begun: Begun) -> None:
+        """`put_hold` for a call that is sent."""
+        if begun.is_new and begun.id not in self._holds:
+            self._new.add(begun.id)
+        self._holds[begun.id] = (begun.until_s, True, False, begun)
+
+    def ended(self, ended: Ended) -> None:
+        """`remove_hold`, what was `charged` for it, and what it `wrote`; all at once for holds of the same windows."""
+        self.remove_hold(ended.id)
+        known = self._ended.get(id(ended.held.marks))
+        if known is None:
+            self._ended[id(ended.held.marks)] = ended.held, list(ended.charges)
+        else:
+            sums = known[1]
+            for at, amount in enumerate(ended.charges):
+                sums[at] += amount
+        self._entries.extend(ended.rows)
+        if ended.void is not None:
+            self.void(ended.void)
 
     def held(self, meter_id: str, kind: str, mark: float, amount: int) -> None:
         """Held (less than 0: free again)."""
@@ -142,7 +164,7 @@ class Changes:
             if statement is _ADD_AMOUNTS and not changed:
                 connection.execute(_ADD_ENDED, values)
         gone = [(hold_id,) for hold_id, row in self._holds.items() if row is None]
-        there = [(hold_id, *row[:3], orjson.dumps(row[3])) for hold_id, row in self._holds.items() if row is not None]
+        there = [(hold_id, *row[:3], _lines_of(row[3])) for hold_id, row in self._holds.items() if row is not None]
         if gone:
             connection.executemany("DELETE FROM holds WHERE id = ?", gone)
         if there:
@@ -154,6 +176,10 @@ class Changes:
 
     def _settle_up(self) -> None:
         """What was added up so far comes before a statement for which the order matters."""
+        for hold, sums in self._ended.values():
+            for line in charge_lines(hold, sums):
+                self.charged(*line)
+        self._ended.clear()
         for key in self._spent | self._held:
             spent, held = self._spent.get(key, 0), self._held.get(key, 0)
             if spent or held:
@@ -192,29 +218,16 @@ def _whole(amount: float) -> int:
     return max(-_HIGHEST, min(_HIGHEST, int(amount)))
 
 
+def _lines_of(lines: object) -> bytes:
+    return orjson.dumps(lines.lines() if isinstance(lines, Begun) else lines)
+
+
 def account_row(meter_id: str, account: Account) -> tuple[Any, ...]:
     """A new account, without what is spent and held. The end is None where it never comes: JSON has no infinity."""
     if isinstance(account, RollingAccount):
         return (meter_id, "rolling", 0.0, None, account.window.length_s, account.window.buckets, 0)
     start_s, end_s = account.period
     return (meter_id, "calendar", start_s, None if end_s == inf else end_s, 0.0, 0, account.carried)
-
-
-def hold_lines(held: Held) -> list[tuple[Any, ...]]:
-    """The lines of a hold, in JSON types: meter, unit, limit, whether it is returned, kind, mark, amount."""
-    return [
-        (meter.id, meter.unit, meter.limit, meter.is_returned, account.kind, mark, amount)
-        for meter, account, mark, amount in zip(held.meters, held.accounts, held.marks, held.amounts, strict=True)
-    ]
-
-
-def charge_lines(held: Held, charges: Sequence[int]) -> list[tuple[Any, ...]]:
-    """What was charged for a hold, in JSON types: meter, kind, mark, amount."""
-    return [
-        (meter.id, account.kind, mark, amount)
-        for meter, account, mark, amount in zip(held.meters, held.accounts, held.marks, charges, strict=True)
-        if amount
-    ]
 
 
 def load_account(connection: sqlite3.Connection, meter_id: str) -> Account | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from policies.ledger import Entry
-from policies.stores.base import Balance, Line, Meter, OpenHold, Settlement, Store, Unit, Verdict
+from policies.stores.base import Balance, Line, Lines, Meter, OpenHold, Settlement, Store, Unit, Verdict
+from policies.stores.groups import Asked
 from policies.stores.memory import MemoryStore
 from policies.stores.redis import RedisStore
 from policies.stores.sqlite import SqliteStore
@@ -39,6 +40,8 @@ class Driver:
         self.clock = clock
         self._runner = runner
         self._settled = settled  # waits until what the store was told without an answer has taken effect
+        self._meters: dict[tuple[Meter, ...], tuple[Meter, ...]] = {}
+        self._holds = 0
 
     def pass_time(self, seconds: float) -> None:
         self.clock.now_s += seconds
@@ -46,9 +49,15 @@ class Driver:
     def hold(
         self, hold_id: str, *lines: tuple[Meter, int], lease_s: float = 120.0, is_dispatched: bool = False
     ) -> Verdict:
-        return self._now(
-            self.store.hold(hold_id, [Line(*line) for line in lines], lease_s, is_dispatched=is_dispatched)
-        )
+        self._holds += 1
+        return self._now(self.store.hold(hold_id, self._lines(lines), lease_s, is_dispatched=is_dispatched))
+
+    def _lines(self, lines: Sequence[tuple[Meter, int]]) -> Lines:
+        """Two of three times as the gateway gives them: with the same meters as before."""
+        if not self._holds % 3:
+            return [Line(*line) for line in lines]
+        meters = tuple(meter for meter, _ in lines)
+        return Asked(self._meters.setdefault(meters, meters), [amount for _, amount in lines])
 
     def extend(self, hold_id: str, *amounts: int) -> Verdict:
         return self._now(self.store.extend(hold_id, amounts))
