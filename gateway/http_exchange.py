@@ -47,13 +47,13 @@ class Exchange(RequestResponseCycle):
         for name, value in self.default_headers:
             block += b"%b: %b\r\n" % (name, value)
         block += head
-        if b"\r\nconnection: close\r\n" in block:
+        if block.find(b"\r\nconnection: close\r\n") >= 0:  # `in` costs more: see providers.bodyedit
             self.keep_alive = False
         elif not self.keep_alive:
             block += b"connection: close\r\n"
         has_body = self.scope["method"] != "HEAD" and status not in (204, 304)
         # HTTP/1.0 has no chunks: there the end of the connection is the end of the body.
-        if has_body and b"\r\ncontent-length: " not in block and self.scope["http_version"] != "1.0":
+        if has_body and block.find(b"\r\ncontent-length: ") < 0 and self.scope["http_version"] != "1.0":
             self._is_chunked = True
             block += b"transfer-encoding: chunked\r\n"
         self._head = block + _CRLF

@@ -11,6 +11,7 @@ folded line are no answer but an error. Section numbers below are those of https
 import asyncio
 import select
 from collections import deque
+from functools import lru_cache
 from typing import Any
 
 import httptools
@@ -20,6 +21,10 @@ _MAX_WAITING_BYTES = 128 * 1024
 _PIECE_COST = 64  # what a piece weighs beside its bytes: a body of tiny chunks is held back earlier
 _MAX_FRAMING_BYTES = 64 * 1024
 _COPIED_BODY_BYTES = 16 * 1024  # up to here one write of head and body is cheaper than two
+
+
+# A provider names the same fields in all its answers: what they are about is worked out once.
+_HEADS_KEPT = 64
 
 
 class BadAnswerError(Exception):
@@ -161,12 +166,11 @@ class Connection(asyncio.Protocol):
             if status < 100 or status == 101:
                 raise BadAnswerError(f"status {status} answers nothing that was asked")
             return  # 100 Continue, 103 Early Hints: the answer is still to come
-        for name, value in fields.items():
-            length = len(name)
-            if length == 16 and name.lower() == b"content-encoding":
-                self.content_encoding = value.strip().lower()
-            elif length == 17 and name.lower() == b"transfer-encoding":
-                self._check_coding(value)
+        for name, is_content in _coding_fields(tuple(fields)):
+            if is_content:
+                self.content_encoding = fields[name].strip().lower()
+            else:
+                self._check_coding(fields[name])
         self.status = status
         self.headers = fields
         self.has_head = True
@@ -312,3 +316,10 @@ class Connection(asyncio.Protocol):
             self._waiter = None
             if not waiter.done():
                 waiter.set_result(None)
+
+
+@lru_cache(maxsize=_HEADS_KEPT)
+def _coding_fields(names: tuple[bytes, ...]) -> tuple[tuple[bytes, bool], ...]:
+    """The fields among `names` that say how a body is coded, and whether they say it of the content."""
+    codings = (b"content-encoding", b"transfer-encoding")
+    return tuple((name, name.lower() == codings[0]) for name in names if name.lower() in codings)

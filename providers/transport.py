@@ -25,6 +25,7 @@ _PORTS = {"http": 80, "https": 443}
 # HEAD and CONNECT have answers of another shape.
 _METHODS = frozenset({"DELETE", "GET", "PATCH", "POST", "PUT"})
 _URLS_KEPT = 1024
+_HEADS_KEPT = 64
 _LONGEST_URL = 8192
 _INFLATED_PIECE_BYTES = 256 * 1024
 # Longer ago, and a dead connection is no accident of reuse.
@@ -161,11 +162,10 @@ class HttpExchange:
         self._connection = connection
         self.status = connection.status
         self._fields = connection.headers
-        for name, value in self._fields.items():
-            # As in X-RateLimit-Remaining-Requests. To read all fields of every answer would cost more.
-            if b"emaining" in name and (value == b"0" or (b"okens" in name and len(value) <= _MOST_DIGITS)):
-                limit = self._fields.get(name.replace(b"Remaining", b"Limit").replace(b"remaining", b"limit"))
-                self.is_tight = self.is_tight or is_scarce(value, limit)
+        for name, limit, has_tokens in _allowances(tuple(self._fields)):
+            value = self._fields[name]
+            if value == b"0" or (has_tokens and len(value) <= _MOST_DIGITS):
+                self.is_tight = self.is_tight or is_scarce(value, self._fields.get(limit))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -226,6 +226,18 @@ class HttpExchange:
         except zlib.error:
             raise _not_compressed() from None
         return out
+
+
+@lru_cache(maxsize=_HEADS_KEPT)
+def _allowances(names: tuple[bytes, ...]) -> tuple[tuple[bytes, bytes, bool], ...]:
+    """The fields among `names` that tell what is left, as X-RateLimit-Remaining-Requests does: with the field that has
+    the limit, and whether it is one of tokens. A provider names the same fields in all its answers.
+    """
+    return tuple(
+        (name, name.replace(b"Remaining", b"Limit").replace(b"remaining", b"limit"), b"okens" in name)
+        for name in names
+        if b"emaining" in name
+    )
 
 
 @lru_cache(maxsize=1)
