@@ -99,7 +99,7 @@ class Race:
 
     async def _end(self) -> None:
         """Whatever happens, no call outlives its request."""
-        running = {task for task in self._tasks if not task.done()}
+        running = [task for task in self._tasks if not task.done()]  # in the order in which they began
         for task in running:
             task.cancel()
         try:

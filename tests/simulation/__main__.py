@@ -1,6 +1,7 @@
 """`python -m tests.simulation`: replay one scenario as a readable story, or play many of them."""
 
 import argparse
+import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from tests.simulation.player import Player, Verdict
 
 _CHUNK = 500
 _SHOWN_EVERY_S = 10.0
+_YOUNG_OBJECTS = 10_000  # a scenario makes some thousand, most of which last until its end
 
 
 def main() -> int:
@@ -72,6 +74,8 @@ def _results(chunks: list[tuple[int, int]], jobs: int) -> Iterator[tuple[int, Ve
 
 
 def _chunk(seeds: tuple[int, int]) -> tuple[int, Verdict | None]:
+    gc.freeze()  # what is imported stays
+    gc.set_threshold(_YOUNG_OBJECTS)
     return seeds[1] - seeds[0], Player().first_failure(range(*seeds))
 
 

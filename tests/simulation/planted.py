@@ -94,6 +94,8 @@ class _WithoutSingleProbe(Guard):
 class _CheckThenAdd(MemoryStore):
     """Looks, and takes what it saw a moment later."""
 
+    is_remote = True  # a store that one has to wait for
+
     async def hold(self, hold_id: str, lines: Any, lease_s: float, *, is_dispatched: bool = False) -> Verdict:  # type: ignore[override]
         verdict = super().hold("look", lines, lease_s)
         if not isinstance(verdict, Granted):

@@ -58,6 +58,21 @@ _STATUSES: tuple[tuple[int, str | None, str | None], ...] = (
 _UNAVAILABLE = tuple(status for status in _STATUSES if status[0] >= 429)
 
 
+class LateRandom:
+    """Makes its Random when it is called first: seeding costs as much as a request, and many are never needed."""
+
+    __slots__ = ("_rng", "_seed")
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self._rng: Random | None = None
+
+    def __call__(self) -> Random:
+        if self._rng is None:
+            self._rng = Random(self._seed)
+        return self._rng
+
+
 @dataclass(slots=True)
 class Script:
     """One upstream call. `gap_s` is the time before each piece, `pieces` the content events it would send."""
@@ -83,11 +98,11 @@ class Deployed:
     fault_rate: float
     pace_s: float
     is_limited: bool
-    rng: Random
+    rng: "LateRandom"
 
     def script(self) -> Script:
         """How the next call goes."""
-        rng = self.rng
+        rng = self.rng()
         is_fault = rng.random() < self.fault_rate
         course = rng.choice(self.faults) if is_fault else Course.ANSWER
         if course is Course.ANSWER and rng.random() < 0.2:
@@ -251,7 +266,8 @@ def _deployed(rng: Random, seed: int, index: int, total_s: float, *, is_quiet: b
     timeouts = Timeouts(1.0, rng.choice((0.5, 1.0, 1.5)), rng.choice((0.5, 1.0)), total_s)
     pace_s = 2 * STEP_S if is_quiet else rng.choice((STEP_S, 0.3, 0.45, 0.9))
     is_limited = not is_quiet and rng.random() < 0.15
-    return Deployed(f"p{index}", timeouts, faults, fault_rate, pace_s, is_limited, Random(f"provider {seed} {index}"))
+    own_rng = LateRandom(f"provider {seed} {index}")
+    return Deployed(f"p{index}", timeouts, faults, fault_rate, pace_s, is_limited, own_rng)
 
 
 def _groups(rng: Random, count: int) -> list[int]:

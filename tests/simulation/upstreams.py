@@ -4,13 +4,12 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from random import Random
 from typing import Any
 
 import orjson
 
 from providers.base import Call, Cause, ErrorKind, ProviderError
-from tests.simulation.scenario import LATE, Course, Deployed, Script
+from tests.simulation.scenario import LATE, Course, Deployed, LateRandom, Script
 
 TOKENS_PER_PIECE = 2
 _COMMENT = b": still here\n\n"
@@ -67,7 +66,7 @@ class ScriptedTransport:
 
     def __init__(self, deployed: Deployed, ledger: Ledger, loop: asyncio.AbstractEventLoop) -> None:
         self._deployed, self._ledger, self._loop = deployed, ledger, loop
-        self._slicing = Random(deployed.name)
+        self._slicing = LateRandom(deployed.name)
 
     def open(self, call: Call, *, fresh: bool = False) -> "ScriptedExchange":
         at = call.body.index(b"req-")
@@ -88,7 +87,7 @@ class ScriptedExchange:
     """One call, as context manager and Exchange."""
 
     def __init__(
-        self, line: Line, ledger: Ledger, loop: asyncio.AbstractEventLoop, is_stream: bool, slicing: Random
+        self, line: Line, ledger: Ledger, loop: asyncio.AbstractEventLoop, is_stream: bool, slicing: LateRandom
     ) -> None:
         self._line, self._ledger, self._loop, self._is_stream = line, ledger, loop, is_stream
         self._script = line.script
@@ -207,7 +206,7 @@ class ScriptedExchange:
     def _torn(self, start: int, end: int) -> list[tuple[int, int]]:
         if not self._script.is_sliced or end - start < 2:
             return [(start, end)]
-        middle = self._slicing.randint(start + 1, end - 1)
+        middle = self._slicing().randint(start + 1, end - 1)
         return [(start, middle), (middle, end)]
 
     def _events(self) -> Any:

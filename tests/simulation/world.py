@@ -6,6 +6,7 @@ Only what is outside is scripted: providers, callers, time and chance.
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -20,6 +21,7 @@ from config.schema import Config
 from gateway.admission import OverloadLimits
 from gateway.api.exchange import serve_exchange
 from gateway.availability import Guard
+from gateway.keys.directory import KeyDirectory
 from gateway.keys.ring import KeyRing
 from gateway.pipeline import SHUTDOWN, Pipeline
 from gateway.runtime import Caller, Runtime, Upstream
@@ -30,7 +32,7 @@ from gateway.telemetry.recorder import Recorder
 from gateway.wire.http import CHANNEL
 from gateway.wire.refusals import RefusedError
 from policies.breaker import BreakerSettings
-from policies.hedging import HedgeRules, Hedges
+from policies.hedging import HedgeRules, Hedges, SlowTimes
 from policies.outcome import Outcome
 from policies.retry import Retries, RetryBudget, RetryRules
 from policies.scopes import ScopeBook
@@ -63,7 +65,7 @@ CALLERS = {
 }
 _EPOCH_S = 1.75e9
 # Of an empty configuration, which would be validated anew for every scenario.
-_RING, _SCOPES = KeyRing(), ScopeBook(Config())
+_RING, _SCOPES, _NO_KEYS = KeyRing(), ScopeBook(Config()), KeyDirectory()
 _USUAL_ANSWERS = 50
 _ASKING_S = 0.3  # what a request may ask a slow Redis before a call
 MAX_TOKENS = 20  # more than any of the scripted answers has
@@ -173,6 +175,7 @@ class Stage:
             new_request_id=lambda: "unnamed",
             render_metrics=lambda: b"",
             pipeline=pipeline,
+            keys=_NO_KEYS,
         )
         clients = [Client(plan, loop, self._tell) for plan in scenario.clients]
         self.played = Played(
@@ -336,9 +339,23 @@ def _experienced(scenario: Scenario, loop: ShufflingLoop) -> Hedges:
         for name in ("m", "r"):
             for is_stream in (False, True):
                 hedges.delay_s(name, HedgeRules(max_extra_ratio=1.0), is_stream=is_stream)
-                for _ in range(_USUAL_ANSWERS):
-                    hedges.note(name, scenario.hedged_after_s, 10**9, 0, is_stream=is_stream)
+                hedges.note(name, None, _USUAL_ANSWERS * 10**9, 0, is_stream=is_stream)
+                hedges._books[name].times[is_stream] = _usual(scenario.hedged_after_s)
     return hedges
+
+
+def _usual(seconds: float) -> SlowTimes:
+    times = copy(_usual_once(seconds))
+    times._counts = list(times._counts)
+    return times
+
+
+@cache
+def _usual_once(seconds: float) -> SlowTimes:
+    times = SlowTimes()
+    for _ in range(_USUAL_ANSWERS):
+        times.add(seconds)
+    return times
 
 
 def _body(plan: ClientPlan, *, is_limited: bool) -> dict[str, Any]:
