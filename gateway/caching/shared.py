@@ -79,11 +79,12 @@ class RedisAnswers:
         self.purges = SharedPurgeQueue(self.link, self.key, self.learn)
         self.lookups: Counter[Lookup] = Counter()
         self.written = 0
-        self.dropped = 0  # no room to wait, or Redis away
+        self.dropped = 0  # no room to wait or in Redis, or that away
+        self.has_room = True
         self.is_on = False
         self.wait_s = 0.03
         self.max_entry_bytes = 256 * 1024
-        self._follower = PurgeFollower(url, self.key, self.learn, lambda: self.log.seq, chance)
+        self._follower = PurgeFollower(url, self.key, self.learn, lambda: self.log.seq, self._learn_room, chance)
         self._forget = forget
         self._wall_clock = wall_clock
         self._asking: dict[bytes, asyncio.Task[list[Sealed | None]]] = {}
@@ -156,7 +157,7 @@ class RedisAnswers:
         if not era or len(entry.body) > self.max_entry_bytes:
             return
         size = self._waiting_bytes + entry.size
-        if self.link.wait_s() or len(self._waiting) >= _MOST_WAITING or size > _MOST_WAITING_BYTES:
+        if not self.has_room or self.link.wait_s() or len(self._waiting) >= _MOST_WAITING or size > _MOST_WAITING_BYTES:
             self.dropped += 1
             return
         self._waiting.append((Sealed(entry, era, seq), place, self._wall_clock() + ttl_s))
@@ -177,6 +178,9 @@ class RedisAnswers:
 
     async def close(self) -> None:
         await self.link.close()
+
+    def _learn_room(self, has_room: bool) -> None:
+        self.has_room = has_room
 
     def _open(self, value: bytes, place: Place) -> Sealed | None:
         """What a value says, if it is one for this place and was not purged."""

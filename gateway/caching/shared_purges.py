@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import orjson
-from redis.exceptions import MovedError, RedisError
+from redis.exceptions import MovedError, RedisError, ResponseError
 
 from gateway.caching.shared_scripts import MOST_PURGES, PURGE
 from policies.cache.purge import Purge
@@ -20,6 +20,7 @@ _SHORTEST_PAUSE_S = 0.05
 _BLOCK_S = 2.0
 _ANSWER_S = 5.0
 _PAUSE_S = (0.5, 2.0)  # before connecting again
+_MOST_OF_MEMORY = 0.8
 
 
 class SharedPurgeQueue:
@@ -89,9 +90,19 @@ def heard(rows: Sequence[Any]) -> list[tuple[int, Purge | None]]:
     return found
 
 
+def is_nearly_full(info: bytes) -> bool:
+    """Whether a Redis that throws nothing away (`noeviction`) has little room left. The rest is for those that need it
+    more: when it is full, budgets and keys cannot be written either.
+    """
+    facts = dict(line.partition(b":")[::2] for line in info.splitlines())
+    limit = int(facts.get(b"maxmemory", 0))
+    is_strict = facts.get(b"maxmemory_policy", b"noeviction") == b"noeviction"
+    return is_strict and limit > 0 and int(facts.get(b"used_memory", 0)) > _MOST_OF_MEMORY * limit
+
+
 class PurgeFollower:
     """Hears of purges as they are made, on a connection of its own. `learn` asks Redis for those that were missed,
-    `number` says how many are known.
+    `number` says how many are known, `has_room` is told every few seconds whether Redis has room for more answers.
     """
 
     def __init__(
@@ -100,8 +111,10 @@ class PurgeFollower:
         key: str,
         learn: Callable[[], Awaitable[object]],
         number: Callable[[], int],
+        has_room: Callable[[bool], object],
         chance: Callable[[], float],
     ) -> None:
+        self._has_room = has_room
         self._connect = connector(url, _ANSWER_S)
         self._moved: dict[str, Any] = {}
         self._stream = f"{key}:purges"
@@ -129,6 +142,10 @@ class PurgeFollower:
         try:
             while True:
                 await self._learn()
+                async with asyncio.timeout(_ANSWER_S):
+                    await connection.send_command("INFO", "memory")
+                    with suppress(ResponseError):  # who may not look does not know
+                        self._has_room(not is_nearly_full(await connection.read_response()))
                 async with asyncio.timeout(_ANSWER_S):
                     await connection.send_command(
                         "XREAD",

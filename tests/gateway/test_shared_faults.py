@@ -129,6 +129,28 @@ def test_a_full_redis_keeps_nothing_new_and_fails_nobody(redis):
     play(story())
 
 
+def test_the_last_of_the_memory_is_for_what_needs_it_more(redis):
+    async def story():
+        async with replicas(redis.url, *[QUICK] * 4) as (one, two):
+            await one.ask("before")
+            await one.written()
+            used = int(redis.ask("INFO", "memory")["used_memory"])
+            redis.ask("CONFIG", "SET", "maxmemory", f"{used * 11 // 10}")
+            try:
+                two.keeper.purge(Purge(name="nothing"))  # so that nobody sleeps
+                await until(lambda: not one.redis.has_room)
+                assert (await one.ask("more")).cache is CacheUse.MISS
+                assert (one.redis.dropped, one.redis.link.failures) == (1, 0)
+                redis.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+                two.keeper.purge(Purge(name="nothing"))
+                await until(lambda: one.redis.has_room)
+            finally:
+                redis.ask("CONFIG", "SET", "maxmemory", "0")
+                redis.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+
+    play(story())
+
+
 def test_more_than_may_wait_is_dropped(redis):
     async def story():
         async with replicas(redis.url, QUICK) as (one, _):
