@@ -18,6 +18,7 @@ from gateway.caching.giving import Giver
 from gateway.caching.kept import Given, answer_of
 from gateway.caching.leading import Leading
 from gateway.caching.question import Question, question_of
+from gateway.caching.repeats import Repeats
 from gateway.caching.savings import Savings
 from gateway.caching.tiers import Found, Look, Tier, VectorStore
 from gateway.memory import Pressure
@@ -26,7 +27,7 @@ from gateway.runtime import Caller
 from gateway.telemetry.recorder import Recorder
 from gateway.wire.refusals_cache import not_kept
 from policies.cache.rules import CacheRules
-from policies.cache.shelf import Shelf
+from policies.cache.shelf import Entry, Shelf
 from policies.outcome import CacheUse, Outcome
 from providers.base import Request
 
@@ -57,6 +58,7 @@ class CacheFront:
         self._metrics = recorder.metrics.cache
         self._wall_clock = wall_clock
         self._tiers = tiers
+        self._repeats = Repeats()
         self._giver = Giver(recorder, clock, wall_clock, savings)
         self._following = Following(flights, shelf, self._giver, clock)
         self._leading = Leading(flights, shelf, self._metrics, loop, pressure, wall_clock)
@@ -74,13 +76,20 @@ class CacheFront:
         headers: Mapping[bytes, bytes] = NO_HEADERS,
     ) -> Outcome:
         """What the pipeline's `run` does, and raises; with kept answers RefusedError (504) as well."""
-        question = question_of(self._rules, request, caller, sink, started, timeout_s, headers)
+        question = self._repeats.question(request, caller, sink, started, timeout_s, headers) or question_of(
+            self._rules, request, caller, sink, started, timeout_s, headers
+        )
         if question is None:
             self._metrics.note(request.operation, CacheUse.BYPASS)
             return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
         if request.operation == "embeddings":
             return await self._embeddings.run(question)
-        outcome = await self._give(question, self._in_memory(question))
+        entry = self._shelf.get(question.key) if question.wish.may_use else None
+        if entry is not None and question.wish is NO_WISH and not request.stream:
+            if question.is_new:
+                self._repeats.note(question)
+            return self._giver.whole(question, entry, CacheUse.HIT, entry.head_lines(self._wall_clock()))
+        outcome = await self._give(question, self._in_memory(question, entry))
         if outcome is not None:
             return outcome
         if question.is_ambiguous:
@@ -98,7 +107,8 @@ class CacheFront:
         if self._tiers and question.wish.may_use:
             outcome = await self._ask_tiers(question, looks)
             if outcome is None and is_sharing:  # while they were asked, somebody else may have
-                outcome = await self._give(question, self._in_memory(question)) or await self._following.join(question)
+                found = self._in_memory(question, self._shelf.get(question.key))
+                outcome = await self._give(question, found) or await self._following.join(question)
             if outcome is not None:
                 return outcome
         if not question.wish.may_ask:
@@ -106,12 +116,10 @@ class CacheFront:
             raise not_kept()
         return await self._lead(question, looks)
 
-    def _in_memory(self, question: Question) -> Found | None:
+    def _in_memory(self, question: Question, entry: Entry | None) -> Found | None:
         """The entry of this question, or of one that says the same in other letters."""
-        if not question.wish.may_use:
-            return None
-        entry, use = self._shelf.get(question.key), CacheUse.HIT
-        if entry is None and self._rules.is_loose:
+        use = CacheUse.HIT
+        if entry is None and self._rules.is_loose and question.wish.may_use:
             loose_key = question.find_loose_key()
             entry, use = None if loose_key is None else self._shelf.get_loose(loose_key), CacheUse.NORMALISED
         return None if entry is None else Found(entry, use)

@@ -10,8 +10,8 @@ from gateway.caching.savings import Savings
 from gateway.pipeline import early_ending
 from gateway.telemetry.recorder import Recorder
 from policies.cache.forms import UnfitError
-from policies.cache.shelf import Source
-from policies.outcome import Outcome
+from policies.cache.shelf import Entry, Source
+from policies.outcome import CacheUse, Outcome
 
 
 class Giver:
@@ -34,22 +34,20 @@ class Giver:
 
     async def give(self, question: Question, given: Given, more_lines: bytes = b"") -> Outcome | None:
         """An answer from an entry; None where it cannot be told in the form that is wanted."""
-        request, entry, frames = question.request, given.entry, b""
-        if request.stream:
-            try:
-                frames = stream_from(entry, include_usage=request.include_usage)
-            except UnfitError:
-                return None
-        outcome = Outcome(request, question.caller.name, question.started, decision_of(entry), cache=given.use)
+        request, entry = question.request, given.entry
         lines = entry.head_lines(self.wall_clock()) if given.is_kept else head_lines(entry.answered_by)
+        if not request.stream:
+            for part in given.parts:
+                part.uses += 1
+            return self.whole(question, entry, given.use, lines + more_lines)
+        try:
+            frames = stream_from(entry, include_usage=request.include_usage)
+        except UnfitError:
+            return None
+        outcome = Outcome(request, question.caller.name, question.started, decision_of(entry), cache=given.use)
         outcome.head_lines = lines + more_lines
         outcome.finish_reason, outcome.paused_s = entry.finish_reason, question.waited_s
-        for one in given.parts or (entry,):
-            one.uses += 1
-        if not request.stream:
-            outcome.reply = entry.reply()
-            self.record(question, outcome, entry.source, entry.cost_nusd)
-            return outcome
+        entry.uses += 1
         question.sink.start(outcome)
         try:
             await write(question.sink, frames)
@@ -58,6 +56,23 @@ class Giver:
             raise
         finally:
             self.record(question, outcome, entry.source, entry.cost_nusd)
+        return outcome
+
+    def whole(self, question: Question, entry: Entry, use: CacheUse, lines: bytes) -> Outcome:
+        """The whole answer, with these header lines."""
+        outcome = Outcome(
+            question.request,
+            question.caller.name,
+            question.started,
+            entry.decision or decision_of(entry),
+            reply=entry.reply(),
+            finish_reason=entry.finish_reason,
+            paused_s=question.waited_s,
+            head_lines=lines,
+            cache=use,
+        )
+        entry.uses += 1
+        self.record(question, outcome, entry.source, entry.cost_nusd)
         return outcome
 
     def record(

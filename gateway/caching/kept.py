@@ -97,7 +97,9 @@ def source_of(outcome: Outcome) -> Source:
 
 def decision_of(entry: Entry) -> Decision:
     """What was decided when the answer was made. Nobody is a candidate now."""
-    return Decision(entry.name, "cached", (), summary=entry.summary)
+    if entry.decision is None:
+        entry.decision = Decision(entry.name, "cached", (), summary=entry.summary)
+    return entry.decision
 
 
 def head_lines(answered_by: bytes) -> bytes:

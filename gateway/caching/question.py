@@ -27,6 +27,7 @@ class Question:
     `name` is the model or route, `partition` who may share the answer, `more` what stands beside the body and decides
     who answers; `key` is made of all of it. `loose_key` is that of the same words in other letters; None until
     somebody needed it, or where the letter counts. `waited_s` is how long it waited for calls of others.
+    `is_new`: its key was made for it.
     """
 
     request: Request
@@ -40,6 +41,7 @@ class Question:
     partition: str
     more: Mapping[str, Any]
     key: bytes
+    is_new: bool = True
     loose_key: bytes | None = None
     waited_s: float = 0.0
 
@@ -94,6 +96,18 @@ def question_of(
     partition = rules.partition(_name_of(caller))
     key = key_of(request.operation, name, request.body, partition, more)
     return Question(request, caller, sink, started, timeout_s, headers, wish, name, partition, more, key)
+
+
+def is_bare(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether nothing beside the body decides the answer, or whether there may be one."""
+    return not (
+        _CACHE_CONTROL in headers
+        or _CACHE in headers
+        or _EXPLAIN in headers
+        or _ROUTE in headers
+        or TAGS in headers
+        or MAX_COST in headers
+    )
 
 
 def _name_of(caller: Caller) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from providers.base import Reply, Usage
+from routing.decision import Decision
 
 _ENTRY_BYTES = 1200  # of objects around the bytes of an answer, measured with tracemalloc
 _YOUNG_SHARE = 0.1  # of the bytes, for entries that nobody has to make way for yet
@@ -45,7 +46,7 @@ class Entry:
     header text. `cost_nusd` is what it cost, which is what each use of it saves. `tags` are those of the request. Under
     `loose_key` it is found by those who ask the same in other letters. `caller` is the name of the key that it was made
     for, empty where it was made for somebody without one. `asked_s` is when it was asked for, `uses` counts those who
-    were given it.
+    were given it. `decision` is what each of them is told, once somebody was.
     """
 
     key: bytes
@@ -66,6 +67,8 @@ class Entry:
     asked_s: float = 0.0
     uses: int = 0
     size: int = field(init=False)
+    decision: Decision | None = field(default=None, init=False, repr=False, compare=False)
+    _lines: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.size = len(self.body) + _ENTRY_BYTES
@@ -81,11 +84,13 @@ class Entry:
 
     def head_lines(self, now_s: float) -> bytes:
         """Header lines that only kept answers have; `now_s` is Unix time."""
-        return (b"age: %d\r\nx-signalbox-cache-entry: %b\r\nx-signalbox-model: %b\r\nx-signalbox-cost-usd: 0\r\n") % (
-            max(0, int(now_s - self.stored_s)),
-            self.id.encode(),
-            self.answered_by,
-        )
+        if not self._lines:
+            self._lines = b"x-signalbox-cache-entry: %b\r\nx-signalbox-model: %b\r\nx-signalbox-cost-usd: 0\r\n" % (
+                self.id.encode(),
+                self.answered_by,
+            )
+        age_s = int(now_s - self.stored_s)
+        return b"age: %d\r\n%b" % (age_s if age_s > 0 else 0, self._lines)
 
 
 class Shelf:

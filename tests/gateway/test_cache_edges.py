@@ -103,7 +103,8 @@ def test_a_key_that_may_use_less_gets_no_answers_of_what_it_could_use():
 
         async def ask(caller):
             body = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
-            request = Request("chat", body, b"{}", "m", stream=False, include_usage=False, request_id="req_1")
+            raw = json.dumps(body).encode()
+            request = Request("chat", body, raw, "m", stream=False, include_usage=False, request_id="req_1")
             return await scene.pipeline.answer(request, caller, Reader(), scene.clock())
 
         await ask(caller)

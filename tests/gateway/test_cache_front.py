@@ -79,7 +79,8 @@ class Scene(Stage):
 
     async def ask(self, text="hello", *, stream=False, sink=None, caller="tester", timeout_s=None, **headers):
         body = {"model": "m", "messages": [{"role": "user", "content": text}], "stream": stream}
-        request = Request("chat", body, b"{}", "m", stream=stream, include_usage=False, request_id="req_1")
+        raw = json.dumps(body).encode()
+        request = Request("chat", body, raw, "m", stream=stream, include_usage=False, request_id="req_1")
         given = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
         return await self.pipeline.answer(request, Caller(caller), sink or Reader(), self.clock(), timeout_s, given)
 

@@ -11,6 +11,7 @@ from gateway.auth import ANONYMOUS
 from gateway.caching.keeper import UntoldPurgeError, cache_rules
 from gateway.runtime import Caller
 from gateway.wire import answers
+from gateway.wire.refusals import RefusedError
 from policies.cache.keying import names_twice
 from policies.cache.purge import Purge
 from policies.cache.rules import CacheRules
@@ -204,6 +205,44 @@ def test_nothing_is_left_when_no_task_can_be_made(recwarn):
 
     play(work, REPLY)
     assert not [one for one in recwarn if "never awaited" in str(one.message)]
+
+
+def test_a_body_that_came_before_is_somebody_elses_all_the_same():
+    async def work(scene):
+        a, b = Caller("a"), Caller("b")
+        uses = [CacheUse.MISS, CacheUse.HIT, CacheUse.HIT]
+        for caller in (a, b):
+            assert [(await _ask(scene, caller)).cache for _ in range(3)] == uses, caller
+        for caller in (replace(a, tags=frozenset({"eu"})), replace(a, candidates=frozenset({"m"}))):
+            assert [(await _ask(scene, caller)).cache for _ in range(3)] == uses, caller
+        assert (await _ask(scene, a)).cache is CacheUse.HIT
+        for headers in ({"x_signalbox_route": " m"}, {"x_signalbox_tags": "red"}, {"x_signalbox_max_cost_usd": "9"}):
+            await _ask(scene, a, **headers)
+        assert [scene.used(use) for use in ("miss", "hit")] == [6, 10]
+        assert (await _ask(scene, a, cache_control="no-store")).cache is CacheUse.BYPASS
+        with pytest.raises(RefusedError, match="not_allowed"):
+            await _ask(scene, replace(a, models=frozenset()))
+        scene.keeper.purge(Purge())
+        assert (await _ask(scene, a)).cache is CacheUse.MISS
+
+    play(work, *[REPLY] * 9)
+
+
+def test_bodies_that_came_before_take_a_bounded_room():
+    async def work(scene):
+        (repeats,) = [scene.pipeline.answer.__self__._repeats]
+        await _ask(scene, Caller("a"), "x" * 70_000)
+        for text in ("x" * 70_000, "y" * 60_000):
+            for _ in range(2):
+                await _ask(scene, Caller("a"), text)
+        assert [len(raw) > 60_000 for _, raw in repeats._known] == [True]
+        repeats._bytes = 4 * 1024 * 1024 - 10
+        for _ in range(2):
+            await _ask(scene, Caller("a"), "last")
+        assert len(repeats._known) == 1
+        assert (await _ask(scene, Caller("a"), "y" * 60_000)).cache is CacheUse.HIT
+
+    play(work, *[REPLY] * 4)
 
 
 def test_the_rules_stand_when_the_same_file_is_read_again():

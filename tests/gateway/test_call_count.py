@@ -39,6 +39,14 @@ def test_plain_chat_stays_below_its_bound_of_own_calls(tmp_path: Path, model: st
     assert found["left_over"] < 6, f"{found['left_over']} objects per request wait for the garbage collector"
 
 
+# A body that came before, to the byte: its key is known, and of what follows there is little but its line of the log.
+def test_a_kept_answer_stays_below_its_bound_of_own_calls(tmp_path: Path) -> None:
+    found = _profile(tmp_path, "--cached")
+    assert found["own_calls"] <= 48, _explain(found)
+    seen = {row["where"].rpartition(" ")[2] for row in found["rows"] if row["is_ours"] and row["calls"] > 0.9}
+    assert "whole" in seen, "these were no hits"
+
+
 # The ledger alone: one entry, one record of the journal. Budgets: the worst case of the body (20 calls), one check and
 # one settlement for three budgets and two rolling limits together (10), the hold and its end in the journal (15), what
 # the head says of limits and the rest of the desk (20).
