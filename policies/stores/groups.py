@@ -37,7 +37,17 @@ class Group:
     group: nothing of it is changed.
     """
 
-    __slots__ = ("accounts", "formats", "from_s", "has_returned", "limits", "marks", "meters", "until_s")
+    __slots__ = (
+        "accounts",
+        "formats",
+        "from_s",
+        "has_record",
+        "has_returned",
+        "limits",
+        "marks",
+        "meters",
+        "until_s",
+    )
 
     def __init__(self, meters: Sequence[Meter], accounts: Sequence[CalendarAccount | RollingAccount]) -> None:
         self.meters = meters
@@ -47,4 +57,5 @@ class Group:
         self.from_s = max((one.from_s for one in accounts), default=-inf)
         self.until_s = min((one.until_s for one in accounts), default=inf)
         self.has_returned = any(meter.is_returned for meter in meters)
+        self.has_record = False
         self.formats: tuple[bytes, bytes] | None = None  # of the records about it, for stores that write some

@@ -40,7 +40,8 @@ class Begun:
 
     def payload(self) -> bytes | None:
         """The JSON of the record; None where it has to be made of the record itself."""
-        formats, amounts = _formats(self.held.group), self.amounts
+        group, amounts = self.held.group, self.amounts
+        formats = None if group is None else group.formats or _formats(group)
         if formats is None or max(amounts) > MOST or min(amounts) < -MOST:
             return None
         return formats[0] % (orjson.dumps(self.id), self.until_s, *amounts, _NEW if self.is_new else _NOT_NEW)
@@ -66,7 +67,8 @@ class Ended:
 
     def payload(self) -> bytes | None:
         """The same as that of a hold."""
-        formats, charges = _formats(self.held.group), self.charges
+        group, charges = self.held.group, self.charges
+        formats = None if group is None else group.formats or _formats(group)
         if formats is None or self.void is not None or max(charges) > MOST or min(charges) < -MOST:
             return None
         try:
@@ -93,22 +95,16 @@ def charge_lines(held: Held, charges: Sequence[int]) -> list[tuple[Any, ...]]:
     ]
 
 
-def _formats(group: Group | None) -> tuple[bytes, bytes] | None:
+def _formats(group: Group) -> tuple[bytes, bytes] | None:
     """How records of this group are written; None for the first of them, as many groups have one request."""
-    if group is None or not group.meters:
+    if not group.has_record or not group.meters:
+        group.has_record = True
         return None
-    formats = group.formats
-    if formats is None:
-        group.formats = _FIRST
-    elif formats is _FIRST:
-        try:
-            formats = group.formats = _made(group)
-        except TypeError:  # a limit beyond what can be counted
-            return None
-    return formats
-
-
-_FIRST = (b"", b"")
+    try:
+        group.formats = _made(group)
+    except TypeError:  # a limit beyond what can be counted
+        return None
+    return group.formats
 
 
 def _made(group: Group) -> tuple[bytes, bytes]:

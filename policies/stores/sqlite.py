@@ -89,7 +89,11 @@ class SqliteStore(MemoryStore):
         if problem is not None:
             return Unavailable(problem)
         verdict = super().hold(hold_id, lines, lease_s, is_dispatched=is_dispatched)
-        if is_dispatched and type(verdict) is Granted and not self._write_hold(hold_id, self._holds[hold_id]):
+        if (
+            is_dispatched
+            and type(verdict) is Granted
+            and not self._write(Begun(hold_id, self._holds[hold_id], is_new=True))
+        ):
             self.settle(Settlement(hold_id, [0] * len(lines)))
             return Unavailable(self._journal.problem or "the journal cannot be written")
         return verdict
@@ -98,14 +102,14 @@ class SqliteStore(MemoryStore):
         verdict = super().extend(hold_id, amounts)
         held = self._holds.get(hold_id)
         if held is not None and held.is_dispatched and type(verdict) is Granted:
-            self._write_hold(hold_id, held, is_new=False)
+            self._write(Begun(hold_id, held, is_new=False))
         return verdict
 
     def dispatched(self, hold_id: str) -> None:
         held = self._holds.get(hold_id)
         if held is not None and not held.is_dispatched:
             held.is_dispatched = True
-            self._write_hold(hold_id, held)
+            self._write(Begun(hold_id, held, is_new=True))
 
     def settle(self, settlement: Settlement) -> None:
         done = self._settle(settlement)
@@ -159,9 +163,6 @@ class SqliteStore(MemoryStore):
         if problem is not None:
             raise StoreError(problem)
         self._journal.append(record)
-
-    def _write_hold(self, hold_id: str, held: Held, *, is_new: bool = True) -> bool:
-        return self._write(Begun(hold_id, held, is_new=is_new))
 
     def _write(self, record: Begun | Ended) -> bool:
         payload = record.payload()
