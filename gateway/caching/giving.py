@@ -72,7 +72,10 @@ class Giver:
             cache=use,
         )
         entry.uses += 1
-        self.record(question, outcome, entry.source, entry.cost_nusd)
+        if use is CacheUse.STALE:  # nothing was saved: somebody was asked, in vain
+            self.record(question, outcome)
+        else:
+            self.record(question, outcome, entry.source, entry.cost_nusd)
         return outcome
 
     def record(

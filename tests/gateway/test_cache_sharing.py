@@ -86,6 +86,7 @@ def test_those_who_waited_share_the_stale_answer_too():
         assert scene.transport.opened == 2
         assert b"age: 72" in ends[99].head_lines
         assert scene.used("stale") == 100
+        assert scene.value("signalbox_cache_saved_usd_total") == 0, "a call was tried, in vain"
 
     play(work, REPLY, BROKEN, rules=CacheRules(stale_s=86400), max_attempts=1)
 
