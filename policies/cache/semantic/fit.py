@@ -5,6 +5,7 @@ Only the last user turn is compared. Everything else is hashed: two requests mee
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -102,13 +103,19 @@ def _unfit_history(messages: list[dict[str, Any]], settings: SemanticSettings) -
             return Unfit.TOOLS
         if message.get("audio") or (content is not None and _text_of(content) is None):
             return Unfit.MEDIA
-        if role in _INSTRUCTIONS and is_about_text(_text_of(content) or ""):
+        if role in _INSTRUCTIONS and _are_about_text(_text_of(content) or ""):
             return Unfit.ABOUT_TEXT
         turns += role == "user"
     if turns > settings.max_turns:
         return Unfit.TURNS
     last = _text_of(messages[-1].get("content")) or ""
     return Unfit.ABOUT_TEXT if is_about_text(last[:MOST_CHARS]) else None
+
+
+@lru_cache(maxsize=64)
+def _are_about_text(instructions: str) -> bool:
+    """Few are used by all; to read through a long one takes longer than all else here."""
+    return is_about_text(instructions)
 
 
 def _text_of(content: Any) -> str | None:

@@ -2,6 +2,10 @@
 
 from enum import StrEnum
 
+from policies.cache.semantic import questions
+from policies.cache.semantic.alignment import Alignment, align
+from policies.cache.semantic.english.antonyms import opposites
+from policies.cache.semantic.english.kinds import KINDS, STRICT
 from policies.cache.semantic.text import Text
 
 
@@ -11,13 +15,13 @@ class Guard(StrEnum):
     UNFIT = "unfit"
     CODE = "code"
     VERSION = "version"
+    QUOTE = "quote"
+    ANTONYM = "antonym"
+    NEGATION = "negation"
     PERCENT = "percent"
     UNIT = "unit"
     NUMBER = "number"
-    NEGATION = "negation"
-    ANTONYM = "antonym"
     EXCLUSIVE_SET = "exclusive_set"
-    QUOTE = "quote"
     NAME = "name"
     DIRECTION = "direction"
     ROLE = "role"
@@ -25,10 +29,166 @@ class Guard(StrEnum):
     TENSE = "tense"
 
 
+_ARTICLES = frozenset(["a", "an", "the"])
+_NO_VERBS = frozenset("and or the a an of in on at for to with is are do does".split())  # noqa: SIM905
+
+
 def refusal(asked: Text, kept: Text) -> Guard | None:
     """The first reason why the two may not share an answer; None where none is known. Symmetric."""
     if not asked.is_fit or not kept.is_fit:
         return Guard.UNFIT
-    if sorted(asked.numbers) != sorted(kept.numbers):
-        return Guard.NUMBER
+    if asked.words == kept.words and asked.roles == kept.roles and asked.units == kept.units:
+        return _of_equal_words(asked, kept)
+    aligned = align(asked, kept)
+    return (
+        _to_the_letter(asked, kept)
+        or _opposite(asked, kept, aligned)
+        or _amount(asked, kept)
+        or _values(asked, kept, aligned)
+        or _order(asked, kept, aligned)
+        or _asking(asked, kept, aligned)
+    )
+
+
+def _of_equal_words(asked: Text, kept: Text) -> Guard | None:
+    if asked.quotes != kept.quotes:
+        return _quotes(asked, kept)
+    if questions.are_different(asked.question, kept.question):
+        return Guard.QUESTION_WORD
+    return Guard.TENSE if _is_other_tense(asked, kept) else None
+
+
+def _to_the_letter(asked: Text, kept: Text) -> Guard | None:
+    if asked.versions != kept.versions and sorted(asked.versions) != sorted(kept.versions):
+        return Guard.VERSION
+    if asked.codes != kept.codes and sorted(asked.codes) != sorted(kept.codes):
+        return Guard.CODE
+    return _quotes(asked, kept) if asked.quotes != kept.quotes else None
+
+
+def _quotes(asked: Text, kept: Text) -> Guard | None:
+    """What stands in quotes must stand in the other as well, with quotes or without."""
+    for one, other in ((asked, kept), (kept, asked)):
+        if other.quotes:
+            if sorted(one.quotes) != sorted(other.quotes) and one.quotes:
+                return Guard.QUOTE
+            if not one.quotes and not set(other.content) <= set(one.words):
+                return Guard.QUOTE
     return None
+
+
+def _opposite(asked: Text, kept: Text, aligned: Alignment) -> Guard | None:
+    """Two words that deny each other, unless one of them is itself denied: "not correct", "wrong"."""
+    surplus = len(asked.negated) - len(kept.negated)
+    has_antonym = False
+    for left in aligned.ours:
+        for right in aligned.theirs:
+            if opposites(left, right):
+                if surplus > 0 and left in asked.negated:
+                    surplus -= 1
+                elif surplus < 0 and right in kept.negated:
+                    surplus += 1
+                else:
+                    has_antonym = True
+    if surplus:
+        return Guard.NEGATION
+    if has_antonym:
+        return Guard.ANTONYM
+    for left, right in zip(sorted(asked.negated), sorted(kept.negated), strict=False):
+        if left != right and left in kept.words and right in asked.words:
+            return Guard.NEGATION
+    return None
+
+
+def _amount(asked: Text, kept: Text) -> Guard | None:
+    if asked.numbers == kept.numbers and asked.units == kept.units and asked.measures == kept.measures:
+        return None
+    if sorted(asked.numbers) != sorted(kept.numbers):
+        percents = [
+            sorted(number for number, unit in zip(one.numbers, one.units, strict=True) if unit == "percent")
+            for one in (asked, kept)
+        ]
+        return Guard.PERCENT if percents[0] != percents[1] else Guard.NUMBER
+    ours, theirs = ({unit for unit in (*one.units, *one.measures) if unit} for one in (asked, kept))
+    if other := ours ^ theirs:
+        if "percent" in other:
+            return Guard.PERCENT
+        return Guard.EXCLUSIVE_SET if other <= {"am", "pm"} else Guard.UNIT
+    if sorted(zip(asked.numbers, asked.units, strict=True)) != sorted(zip(kept.numbers, kept.units, strict=True)):
+        return Guard.DIRECTION
+    return None
+
+
+def _values(asked: Text, kept: Text, aligned: Alignment) -> Guard | None:
+    ours, theirs = aligned.our_members, aligned.their_members
+    if ours or theirs:
+        our_kinds, their_kinds = ({kind for value in side for kind in KINDS.get(value, ())} for side in (ours, theirs))
+        if our_kinds & their_kinds:
+            return Guard.EXCLUSIVE_SET
+        sure = (*(value for value in ours if value in asked.members), *(v for v in theirs if v in kept.members))
+        if any(kind in STRICT for value in sure for kind in KINDS.get(value, ())):
+            return Guard.EXCLUSIVE_SET
+    if aligned.names or (aligned.our_unknown and aligned.their_unknown):
+        return Guard.NAME
+    return None
+
+
+def _order(asked: Text, kept: Text, aligned: Alignment) -> Guard | None:
+    if asked.roles != kept.roles and _are_swapped(asked, kept):
+        return Guard.DIRECTION
+    if not aligned.has_content and asked.words != kept.words and _are_turned(asked.words, kept.words):
+        return Guard.ROLE
+    if asked.question == kept.question == "who" and asked.has_do != kept.has_do and not aligned.has_content:
+        return Guard.ROLE
+    return None
+
+
+def _are_swapped(asked: Text, kept: Text) -> bool:
+    """Whether shared values of one sort change places or roles."""
+    ours, theirs = dict(asked.roles), dict(kept.roles)
+    shared = [value for value in ours if value in theirs]
+    for value in shared:
+        if {ours[value], theirs[value]} == {"from", "to"}:
+            return True
+    if len(shared) < 2:
+        return False
+    place = {value: number for number, value in enumerate(theirs)}
+    for number, left in enumerate(shared):
+        for right in shared[number + 1 :]:
+            if place[left] < place[right] or not _is_one_sort(left, right, asked):
+                continue
+            if not (ours[left] and ours[right] and ours[left] == theirs[left] and ours[right] == theirs[right]):
+                return True
+            if ours[left] == ours[right] and ours[left] not in ("between", "in", "on"):
+                return True
+    return False
+
+
+def _is_one_sort(left: str, right: str, text: Text) -> bool:
+    if left in KINDS or right in KINDS:
+        return not set(KINDS.get(left, ())).isdisjoint(KINDS.get(right, ()))
+    if left in text.numbers or right in text.numbers:
+        return left in text.numbers and right in text.numbers
+    return True
+
+
+def _are_turned(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+    """Whether the same words change sides of one of them: "cats chase dogs", "dogs chase cats"."""
+    left, right = ([word for word in side if word not in _ARTICLES] for side in (ours, theirs))
+    if sorted(left) != sorted(right) or len(set(left)) < len(left):
+        return False
+    place = {word: number for number, word in enumerate(right)}
+    spots = [place[word] for word in left if word not in _NO_VERBS]
+    return any(max(spots[:middle]) > spots[middle] > min(spots[middle + 1 :]) for middle in range(1, len(spots) - 1))
+
+
+def _asking(asked: Text, kept: Text, aligned: Alignment) -> Guard | None:
+    if questions.are_different(asked.question, kept.question):
+        return Guard.QUESTION_WORD
+    if not aligned.has_content and _is_other_tense(asked, kept):
+        return Guard.TENSE
+    return None
+
+
+def _is_other_tense(asked: Text, kept: Text) -> bool:
+    return "past" in (asked.tense, kept.tense) and asked.tense != kept.tense and bool(asked.tense and kept.tense)

@@ -15,7 +15,7 @@ import orjson
 from policies.cache.semantic.guards import Guard, refusal
 from policies.cache.semantic.text import Text, analyse
 
-_MOST_CHARS = 8_000  # of answers that are compared by their words
+_MOST_CHARS = 4_000  # of answers that are compared by their words
 _SHORT = 60  # words of an answer that states facts and not much else
 _WORD = re.compile(r"\d+(?:[.,:/]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)?|\w+")
 _MARKUP = re.compile(r"[*_`#>|~]+")

@@ -19,19 +19,19 @@ def lowest(scored: Iterable[tuple[float, bool, float]], most_wrong: float, z: fl
     """The lowest score from which on the upper end of the share of wrong labels is at most `most_wrong`.
 
     `scored` are (score, whether right, weight). Infinite where no evidence suffices: nothing may be served then.
-    Labels with weights count as fewer, as Kish has it: (sum w)^2 / sum w^2.
+    A label that stands for several look-ups weighs as many in the share, but is one label when it comes to how sure
+    that is: one wrong check of a hit raises the threshold, and right ones prove no more than they are.
     """
     best = inf
-    total = squares = wrong = 0.0
+    total = wrong = 0.0
     rows = sorted(scored, key=lambda row: -row[0])
     for place, (score, is_right, weight) in enumerate(rows):
         total += weight
-        squares += weight * weight
         if not is_right:
             wrong += weight
-        if place + 1 < len(rows) and rows[place + 1][0] == score:
+        count = place + 1
+        if count < len(rows) and rows[count][0] == score:
             continue
-        effective = total * total / squares
-        if interval(wrong / total * effective, effective, z)[1] <= most_wrong:
+        if interval(wrong / total * count, count, z)[1] <= most_wrong:
             best = score
     return best
