@@ -55,20 +55,23 @@ def label(view: View) -> TaskType:
     """The kind with the most evidence; `factual` where there is none, as most short prompts are questions."""
     if view.tool_stage in (ToolStage.CALLED, ToolStage.RESULT):
         return TaskType.AGENTIC
-    count = view.hits.get
-    words = len(view.words)
-    if words <= _SMALL_TALK_WORDS and count("greeting", 0) and count("small_talk", 0) * 3 >= words:
+    hits, words = view.hits, len(view.words)
+    count = hits.get
+    if words <= _SMALL_TALK_WORDS and "greeting" in hits and count("small_talk", 0) * 3 >= words:
         return TaskType.SMALL_TALK
     code = 2.0 * count("code", 0) + 1.2 * count("code_talk", 0)
     if count("symbol", 0) / (words or 1) > _MANY_SYMBOLS:
         code += 4.0
     maths = 1.2 * count("maths", 0) + 0.4 * count("quantity", 0) + 0.4 * len(view.numbers) + 0.5 * count("formula", 0)
-    evidence = (
-        (code, TaskType.CODE),
-        (maths, TaskType.MATHS),
-        (2.0 * count("extraction", 0), TaskType.EXTRACTION),
-        (2.0 * count("writing", 0), TaskType.WRITING),
-        (1.5 * count("reasoning", 0), TaskType.ANALYSIS),
-        (1.0 + 0.5 * count("factual", 0) + 0.5 * view.choices, TaskType.FACTUAL),
-    )
-    return max(evidence)[1]
+    # In the order of their names, because of two with equal evidence the later name counts.
+    most, kind = 1.5 * count("reasoning", 0), TaskType.ANALYSIS
+    if code >= most:
+        most, kind = code, TaskType.CODE
+    if "extraction" in hits and (extraction := 2.0 * hits["extraction"]) >= most:
+        most, kind = extraction, TaskType.EXTRACTION
+    factual = 1.0 + 0.5 * count("factual", 0) + 0.5 * view.choices
+    if factual >= most:
+        most, kind = factual, TaskType.FACTUAL
+    if maths >= most:
+        most, kind = maths, TaskType.MATHS
+    return TaskType.WRITING if "writing" in hits and 2.0 * hits["writing"] >= most else kind

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from operator import add
 from typing import Any
 
@@ -76,7 +77,7 @@ def look(body: Mapping[str, Any], turn: Turn, index: Index) -> View:
     numbers = list(filter(str.isdecimal, words))
     counts, names = index.count(words), index.names
     # Few classes have a word in most texts: a place in a dictionary for every one of them costs more than this look.
-    hits = {names[place]: count for place, count in enumerate(counts) if count}
+    hits = dict(zip(compress(names, counts), filter(None, counts), strict=True))
     return View(body, turn, text, words, counts, hits, len(set(words)), numbers, is_ascii)
 
 
