@@ -22,11 +22,11 @@ WORDINGS = (
     "Which city is the capital of {}?",
     "Tell me the capital of {}.",
     "Please name the capital city of {}.",
-    "Do you know what the capital of {} is?",
     "Could you tell me what the capital city of {} is?",
-    "I need to know the capital of {}.",
     "Give me the name of the capital of {}.",
     "What is the name of {}'s capital?",
+    "I need to know the capital of {}.",
+    "Do you know what the capital of {} is?",
 )
 _PRICE = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
 

@@ -124,5 +124,6 @@ def test_no_answer_crosses_a_partition(steps):
 def test_those_that_may_share_do():
     """Else the property above would hold because nothing is ever given."""
     country = COUNTRIES[0]
-    steps = [(caller, "a", None, WORDINGS[place].format(country)) for place, caller in enumerate(("cat", "dan", "cat"))]
+    asked = (("cat", 0), ("dan", -1), ("cat", -2))
+    steps = [(caller, "a", None, WORDINGS[place].format(country)) for caller, place in asked]
     assert asyncio.run(_play(steps)) == 2
