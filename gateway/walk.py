@@ -205,6 +205,7 @@ class Walk:
         while (step := self._next(now_s, until_s)) is not None:
             repute = Repute.BAD if step.is_repeat else self._repute(step.deployment)
             if (self._is_free and not step.is_repeat) or self._pay(repute):
+                self._queue.extend(before.deployment for before in unpaid)  # tokens may be there at its next turn
                 return step
             unpaid.append(step)
             if not self._queue:

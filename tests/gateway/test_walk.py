@@ -69,6 +69,22 @@ def test_who_cannot_be_paid_for_is_passed_over_for_one_who_costs_nothing():
     assert bench.outcome.is_budget_empty
 
 
+def test_who_was_passed_over_keeps_its_turn():
+    bench = Bench(B, C)
+    bench.retry.budget.tokens = 0
+    bench.reputes[C] = Repute.GOOD
+    assert bench.after(A, BROKEN).deployment == C
+    bench.retry.budget.tokens = 1.0
+    step = bench.after(C, BROKEN, 1.0)
+    assert (step.deployment, step.is_repeat) == (B, False), "there is a token for it by now"
+    bench = Bench(B, C)
+    bench.retry.budget.tokens = 0
+    bench.reputes[C] = Repute.GOOD
+    assert bench.after(A, BROKEN, UNTIL_S - 0.02).deployment == C
+    assert bench.after(C, BROKEN, UNTIL_S - 0.01) is None
+    assert bench.outcome.is_budget_empty, "with a token it would have been called"
+
+
 def test_the_calls_of_others_are_waited_for_where_nothing_else_can_be_paid():
     bench = Bench(B, C)
     bench.retry.budget.tokens = bench.retry.budget.untried = 0
