@@ -141,18 +141,39 @@ def gateway_config(upstream: str, ca_file: Path | None, *, has_budgets: bool = F
 
 
 def start_litellm(place: Place) -> Server:
+    return _start_litellm(place, litellm_config(place.upstream))
+
+
+def start_litellm_budgets(place: Place) -> Server:
+    """LiteLLM with what it can limit without a database: budgets of a provider and a deployment, requests, tokens."""
+    return _start_litellm(place, litellm_config(place.upstream, has_budgets=True))
+
+
+def litellm_config(upstream: str, *, has_budgets: bool = False) -> str:
+    """One model and one key. JSON, which is YAML as well.
+
+    With `has_budgets` two budgets and two limits hold, none of which is ever reached. Budgets of keys and teams, as our
+    own gateway has in this comparison, need a Postgres database there.
+    """
+    model: dict[str, object] = {"model": f"openai/{UPSTREAM_MODEL}", "api_base": upstream, "api_key": UPSTREAM_KEY}
+    config: dict[str, object] = {
+        "model_list": [{"model_name": MODEL, "litellm_params": model}],
+        "general_settings": {"master_key": CLIENT_KEY},
+        "litellm_settings": {"telemetry": False, "callbacks": ["prometheus"]},
+    }
+    if has_budgets:
+        model.update(max_budget=1e6, budget_duration="30d", rpm=10**9, tpm=10**12)
+        config["router_settings"] = {
+            "provider_budget_config": {"openai": {"budget_limit": 1e6, "time_period": "30d"}},
+            "optional_pre_call_checks": ["enforce_model_rate_limits"],
+        }
+    return json.dumps(config)
+
+
+def _start_litellm(place: Place, text: str) -> Server:
     port = free_port()
-    config = place.folder / "litellm.yaml"
-    model = {"model": f"openai/{UPSTREAM_MODEL}", "api_base": place.upstream, "api_key": UPSTREAM_KEY}
-    config.write_text(
-        json.dumps(
-            {
-                "model_list": [{"model_name": MODEL, "litellm_params": model}],
-                "general_settings": {"master_key": CLIENT_KEY},
-                "litellm_settings": {"telemetry": False, "callbacks": ["prometheus"]},
-            }
-        )
-    )
+    config = place.folder / f"litellm-{port}.yaml"
+    config.write_text(text)
     environ = _environ() | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "DISABLE_ADMIN_UI": "True"}
     if place.ca_file is not None:
         environ["SSL_CERT_FILE"] = str(place.ca_file)
@@ -178,14 +199,21 @@ STARTERS: dict[str, Callable[[Place], Server]] = {
     "gateway-cached": start_gateway_cached,
     "gateway-money": start_gateway_money,
     "litellm": start_litellm,
+    "litellm-budgets": start_litellm_budgets,
     "portkey": start_portkey,
 }
 
 
-MONEY = (
-    Subject("gateway-budgets", "gateway-budgets", MODEL, "a key with three budgets and two limits, in memory"),
-    Subject("gateway-money", "gateway-money", MODEL, "the same on disk, with the ledger"),
-)
+def money_subjects() -> list[Subject]:
+    """Whoever limits what is spent, beside ours where it is installed."""
+    found = [
+        Subject("gateway-budgets", "gateway-budgets", MODEL, "a key with three budgets and two limits, in memory"),
+        Subject("gateway-money", "gateway-money", MODEL, "the same on disk, with the ledger"),
+    ]
+    if _LITELLM.is_file():
+        note = "LiteLLM proxy, budgets of provider and deployment and two limits, in memory"
+        found.append(Subject("litellm-budgets", "litellm-budgets", MODEL, note, share=0.4, is_peer=True))
+    return found
 
 
 def subjects(upstream: str, *, has_other: bool = False) -> list[Subject]:

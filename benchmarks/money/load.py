@@ -2,8 +2,9 @@
 
 One sitting, in turns: a bare pass-through, the gateway with a key, the gateway whose key pays from three budgets (its
 own, the one above, its team's) and is under two limits, and the same with everything on disk and a ledger. The bar is
-1.9 times the bare pass-through for the last of them. Beside it, what no other load of the machine changes: our own
-Python calls per request, and the CPU time of holding and settling in this process, without sockets.
+1.9 times the bare pass-through. LiteLLM is beside it where it is installed, with what it can limit without a database.
+Then what no other load of the machine changes: our own Python calls per request, and the CPU time of holding and
+settling in this process, without sockets.
 """
 
 import argparse
@@ -25,10 +26,10 @@ from benchmarks.money.desk import STORES, desk_us
 from benchmarks.network import leave_pacing_behind
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.sitting import Pace, Series, Start, sitting, upstream
-from benchmarks.subjects import MONEY, ROOT, Subject, subjects
+from benchmarks.subjects import ROOT, Subject, money_subjects, subjects
 
 _OUTPUT = ROOT / "benchmarks" / "results" / "money_load.json"
-_NAMES = ("bare", "gateway")
+_NAMES = ("bare", "gateway", "litellm")
 _PROFILED = ("none", "ledger", "budgets")
 
 
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sit(scenario: Scenario, pace: Pace) -> tuple[list[Subject], list[Start], list[Series], dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="signalbox-bench-") as name, upstream("http", Path(name)) as near:
-        chosen = [*(one for one in subjects(near.base_url) if one.name in _NAMES), *MONEY]
+        chosen = [*(one for one in subjects(near.base_url) if one.name in _NAMES), *money_subjects()]
         with sitting("http", near, [one.server for one in chosen], Path(name)) as found:
             return chosen, found.starts, found.measure(scenario, chosen, pace), found.skipped
 
