@@ -24,7 +24,7 @@ from policies.ledger import Purpose
 from providers import lenient_json
 from providers.base import Request
 
-_MOST_SERVED = 5_000
+_MOST_SERVED = 2_000
 _MOST_CHECKS = 4
 _Z = 1.28  # one-sided 90 %
 _OF_STREAMS = ("stream", "stream_options")

@@ -114,7 +114,7 @@ class SemanticTier:
         if isinstance(said, Unfit):
             return said
         text = analyse(said)
-        wrong = unfit_text(text, settings, body)
+        wrong = unfit_text(text, settings, body, question.partition)
         if wrong is not None:
             return wrong
         vector: Vector | None = None

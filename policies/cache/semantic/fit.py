@@ -18,6 +18,7 @@ from providers.base import Operation
 # Answers that are about the world as it is now stay good for this long.
 _TIMELY_TTL_S = 600.0
 _OF_TOOLS = ("tools", "functions")
+_OF_ONE_KEY = "key:"  # a partition that nobody shares; see CacheRules
 _INSTRUCTIONS = frozenset({"system", "developer"})
 
 
@@ -37,7 +38,7 @@ class Unfit(StrEnum):
     LENGTH = "length"
     LANGUAGE = "language"  # one without word lists
     TIME = "time"  # the answer depends on when it is asked
-    PERSONAL = "personal"  # the answer depends on who asks, and nobody says who
+    PERSONAL = "personal"  # the answer depends on who asks, several may, and nobody says who
 
 
 def last_text(operation: Operation, body: Mapping[str, Any], settings: SemanticSettings) -> str | Unfit:
@@ -56,11 +57,11 @@ def last_text(operation: Operation, body: Mapping[str, Any], settings: SemanticS
     return text if 0 < len(text) <= MOST_CHARS else Unfit.LENGTH
 
 
-def unfit_text(text: Text, settings: SemanticSettings, body: Mapping[str, Any]) -> Unfit | None:
+def unfit_text(text: Text, settings: SemanticSettings, body: Mapping[str, Any], partition: str) -> Unfit | None:
     """What stands against the text itself."""
     if text.is_timely and settings.ttl_s > _TIMELY_TTL_S:
         return Unfit.TIME
-    if text.is_personal and not _user_of(body):
+    if text.is_personal and not partition.startswith(_OF_ONE_KEY) and not _user_of(body):
         return Unfit.PERSONAL
     if not text.is_known_language:
         return Unfit.LANGUAGE
@@ -71,7 +72,7 @@ def fingerprint(
     name: str, body: Mapping[str, Any], partition: str, more: Mapping[str, Any], text: Text, embedder_id: bytes
 ) -> bytes:
     """32 bytes: everything but the text. `partition` and `more` as `key_of` takes them; `embedder_id` keeps vectors of
-    two models apart. Questions about the asker's own affairs are his alone.
+    two models apart. Questions about the own affairs of a user who is named are his alone.
     """
     *before, last = body["messages"]
     user = _user_of(body) if text.is_personal else ""

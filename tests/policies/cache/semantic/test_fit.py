@@ -17,9 +17,9 @@ def _body(*messages, **more):
     return {"messages": turns} | more
 
 
-def _why(body, operation="chat", settings=SETTINGS):
+def _why(body, operation="chat", settings=SETTINGS, partition="key:a"):
     said = last_text(operation, body, settings)
-    return said if isinstance(said, Unfit) else unfit_text(analyse(said), settings, body)
+    return said if isinstance(said, Unfit) else unfit_text(analyse(said), settings, body, partition)
 
 
 NEVER = {
@@ -49,7 +49,8 @@ NEVER = {
         _body("\u0643\u0645 \u0639\u062f\u062f \u0633\u0643\u0627\u0646 \u0643\u064a\u0646\u064a\u0627"),
     ),
     "the time": (Unfit.TIME, _body("What is the weather in Nairobi today?")),
-    "the asker": (Unfit.PERSONAL, _body("What is the balance of my account?")),
+    "the asker": (Unfit.PERSONAL, _body("What is the balance of my account?"), "chat", SETTINGS, "group:a"),
+    "anybody": (Unfit.PERSONAL, _body("What is the balance of my account?"), "chat", SETTINGS, "anybody"),
 }
 
 
@@ -68,7 +69,8 @@ def test_what_is_not_on_it_may_be():
         "one answer": _body(n=1, logprobs=False, tools=[], modalities=["text"]),
         "the asker is named": _body("What is the balance of my account?", user="u-1"),
     }
-    assert {name: why for name, body in fine.items() if (why := _why(body)) is not None} == {}
+    assert {name: why for name, body in fine.items() if (why := _why(body, partition="group:a")) is not None} == {}
+    assert _why(_body("What is the balance of my account?")) is None, "one key's own"
     soon = replace(SETTINGS, ttl_s=120.0)
     assert _why(_body("What is the weather in Nairobi today?"), settings=soon) is None
     assert _why(_body(temperature=1), settings=replace(SETTINGS, max_temperature=1.0)) is None
