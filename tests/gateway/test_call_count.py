@@ -47,7 +47,7 @@ def test_a_kept_answer_stays_below_its_bound_of_own_calls(tmp_path: Path) -> Non
     assert "whole" in seen, "these were no hits"
 
 
-# The ledger alone: one entry, one record of the journal. Budgets: the worst case of the body (20 calls), one check and
+# The ledger alone: one entry, one record of the journal. Budgets: the worst case of the body (18 calls), one check and
 # one settlement for three budgets and two rolling limits together (10), the hold and its end in the journal (15), what
 # the head says of limits and the rest of the desk (20).
 @pytest.mark.parametrize(("money", "limit"), [("ledger", 132), ("budgets", 185)])
