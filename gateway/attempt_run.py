@@ -114,9 +114,9 @@ class AttemptRun:
         is_last: bool,
     ) -> None:
         upstream = runtime.upstreams[deployment.provider]
-        timeouts, route = upstream.timeouts, outcome.decision.route
-        if route is not None:
-            timeouts = runtime.timeouts_of(route, deployment.provider)
+        timeouts = upstream.timeouts
+        if runtime.route_timeouts:
+            timeouts = runtime.timeouts_of(outcome.decision.route, deployment.provider)
         request = outcome.request
         slower = timeouts.thinking
         if slower is not None and (
@@ -206,7 +206,13 @@ class AttemptRun:
         more = len(request.raw) - tab.worst.body_bytes
         if len(attempts) > 1 or more > 0:
             before = [attempt for attempt in attempts if attempt is not record]
-            if not await tab.covers(record.deployment, before, more_input=max(0, more)):
+            try:
+                is_covered = await tab.covers(record.deployment, before, more_input=max(0, more))
+            except asyncio.CancelledError:  # whoever asked left before anything was sent: it was no call
+                attempts[:] = [attempt for attempt in attempts if attempt is not record]
+                record.cause = Cause.UNSUPPORTED
+                raise
+            if not is_covered:
                 message = "The budget does not pay for one more call of this request."
                 raise ProviderError(ErrorKind.LOCAL, message, cause=Cause.UNSUPPORTED)
         tab.send()

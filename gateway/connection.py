@@ -250,18 +250,20 @@ class Connection(HttpToolsProtocol):
         scope["query_string"] = target.query or b""
         state = self.server_state
         is_unwelcome = state.is_draining or state.is_short_of_memory or self._is_surplus
+        has_access_log = False
+        # Without names: a class that is called with eleven of them makes a dictionary first, and looks each of them up.
         exchange = Exchange(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not is_unwelcome,
-            on_response=self.on_response_complete,
+            scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            has_access_log,
+            state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and self.parser.should_keep_alive() and not is_unwelcome,
+            self.on_response_complete,
         )
         exchange.on_left_over = self._watch_reader
         scope[http.CHANNEL] = exchange  # type: ignore[literal-required]

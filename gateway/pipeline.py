@@ -102,7 +102,6 @@ class Pipeline:
         outcome = Outcome(request, caller.name, started, decision, head_lines=lines, paused_s=paused_s, call=call)
         outcome.cache = CacheUse.BYPASS if call is None else CacheUse.MISS
         limits.tab = tab
-        limits.require_parameters = ask.preferences.require_parameters
         try:
             if headers.get(_EXPLAIN) == b"1":
                 outcome.explanation = header_value(runtime.router, ask, decision)
@@ -176,7 +175,9 @@ class Pipeline:
         total_s = 0.0
         if candidates:
             provider = candidates[0].provider
-            own = runtime.upstreams[provider].timeouts if route is None else runtime.timeouts_of(route, provider)
+            own = runtime.upstreams[provider].timeouts
+            if runtime.route_timeouts:
+                own = runtime.timeouts_of(route, provider)
             total_s = own.total_s
         is_shortened = timeout_s is not None and timeout_s < total_s
         if timeout_s is not None and is_shortened:
@@ -192,10 +193,12 @@ class Pipeline:
             total_at,
             total_s,
             retry.rules.max_attempts,
-            retry=retry,
-            is_shortened=is_shortened,
-            detour=partial(detour, runtime, ask, decision) if has_detours else None,
-            size=partial(size_of, ask),
+            ask.preferences.require_parameters,
+            retry,
+            is_shortened,
+            partial(detour, runtime, ask, decision) if has_detours else None,
+            None,
+            partial(size_of, ask),
         )
 
     def _settle(self, outcome: Outcome, ask: Ask, caller: Caller, tab: Tab | None) -> None:

@@ -150,9 +150,12 @@ def finish_reason(reason: Any, otherwise: str) -> str:
     return _FINISH_SYNONYMS.get(str(reason).lower(), "stop") if reason else otherwise
 
 
+_OBJECTS = frozenset((dict,))
+
+
 def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
     choices = body.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+    if not isinstance(choices, list) or not _OBJECTS.issuperset(map(type, choices)):
         raise ValueError("there is no list of choices")
     return choices
 

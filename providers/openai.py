@@ -97,9 +97,9 @@ class OpenAI:
             raise _garbage("The provider's answer is not in OpenAI's format.") from None
         choices = answer.get("choices")
         return Reply(
-            body=lenient_json.dumps(answer) if changed else body,
-            usage=usage_of(answer.get("usage"), answer.get("service_tier")),
-            finish_reason=choices[0]["finish_reason"] if choices else None,
+            lenient_json.dumps(answer) if changed else body,
+            usage_of(answer.get("usage"), answer.get("service_tier")),
+            choices[0]["finish_reason"] if choices else None,
         )
 
     def decoder(self, request: Request, target: Target) -> StreamDecoder:

@@ -78,14 +78,15 @@ class TieredLane:
         if stay is not None and stay.deployment_id != candidates[0].id:
             return None
         return Decision(
-            asked=self.name,
-            strategy="complexity",
-            candidates=candidates,
-            rejections=self.rejections,
-            route=self.route,
-            tier=tier,
-            summary=summary,
-            classification=found,
+            self.name,
+            "complexity",
+            candidates,
+            self.rejections,
+            self.route,
+            tier,
+            summary,
+            None,  # no rule
+            found,
             session=session,
             application=ask.application(),
         )
