@@ -202,16 +202,11 @@ class AttemptRun:
     async def _paid(self, tab: Tab) -> Request:
         """The request within what is set aside for it. Raises ProviderError where one more call is too much."""
         record, request, attempts = self._record, self._request, self._outcome.attempts
-        # A request that continues another's answer sends that along.
-        more = len(request.raw) - tab.worst.body_bytes
+        more = len(request.raw) - tab.worst.body_bytes  # a request that continues another's answer sends that along
         if len(attempts) > 1 or more > 0:
-            before = [attempt for attempt in attempts if attempt is not record]
-            try:
-                is_covered = await tab.covers(record.deployment, before, more_input=max(0, more))
-            except asyncio.CancelledError:  # whoever asked left before anything was sent: it was no call
-                attempts[:] = [attempt for attempt in attempts if attempt is not record]
-                record.cause = Cause.UNSUPPORTED
-                raise
+            attempts.remove(record)  # whoever leaves while a budget is asked leaves no call behind
+            is_covered = await tab.covers(record.deployment, attempts, more_input=max(0, more))
+            attempts.append(record)
             if not is_covered:
                 message = "The budget does not pay for one more call of this request."
                 raise ProviderError(ErrorKind.LOCAL, message, cause=Cause.UNSUPPORTED)

@@ -38,6 +38,7 @@ class AttemptEngine:
         deployment, is_last = candidates[0], len(candidates) == 1 or limits.max_attempts == 1
         guard, budget = self._runtime.guard, limits.retry.budget
         walk: Walk | None = None
+        run: AttemptRun | None = None
         error: ProviderError | None = None
         hedge = self._runtime.hedge
         is_fresh = False
@@ -71,10 +72,10 @@ class AttemptEngine:
                 step = await self._step(walk, deployment, error if ticket else None, outcome, limits)
                 if step is None:
                     raise self._told(decision, walk, error if ticket else None)
-                if step.wait_s > 0:
-                    await self._wait(step.wait_s, outcome, walk)
                 deployment, is_fresh, is_last = step.deployment, step.is_fresh, step.is_last
         finally:  # also where whoever asked leaves with the last byte
+            if walk is not None and not _is_made(run, outcome):
+                walk.give_up()
             answer = outcome.answered_by
             if answer is not None and answer.is_complete:
                 ratio = limits.retry.rules.budget_ratio
@@ -125,14 +126,12 @@ class AttemptEngine:
             record = run.record
             outcome.attempts[:] = [attempt for attempt in outcome.attempts if attempt is not record]
             guard.release(record.deployment, tickets[run])
-            if run is not first:
-                budget.give_back()
 
         try:
             failures = await Race(self._loop, outcome, take_back).run(first, delay_s, second)
         finally:
-            if any(run.record.is_hedge and run.record.cause is Cause.UNSUPPORTED for run in tickets):
-                budget.give_back()  # nothing was sent
+            if any(run is not first and not _is_made(run, outcome) for run in tickets):
+                budget.give_back()
             _note(hedges, name, outcome)
             for extra_nusd in reserved:
                 hedges.settle(name, extra_nusd)
@@ -156,8 +155,8 @@ class AttemptEngine:
     async def _step(
         self, walk: Walk, deployment: Deployment, error: ProviderError | None, outcome: Outcome, limits: Limits
     ) -> Step | None:
-        """What follows a failed call, or one that may not be made where `error` is None. It may depend on how calls of
-        others end: that is waited for here.
+        """What follows a failed call, or one that may not be made where `error` is None, when its time has come. It may
+        depend on how calls of others end: that is waited for as well.
         """
         now = self._loop.time()
         if error is None:
@@ -169,6 +168,8 @@ class AttemptEngine:
                 while step is not None and step.is_look:
                     await self._wait(step.wait_s, outcome, walk)
                     step = walk.look(self._loop.time(), limits.total_at)
+        if step is not None and step.wait_s > 0:
+            await self._wait(step.wait_s, outcome, walk)
         return step
 
     def _told(self, decision: Decision, walk: Walk, last: ProviderError | None) -> ProviderError:
@@ -205,6 +206,13 @@ class AttemptEngine:
             raise
         finally:
             outcome.paused_s += self._clock() - began
+
+
+def _is_made(run: AttemptRun | None, outcome: Outcome) -> bool:
+    """Whether a call came to its provider: not where a budget did not pay, or was still asked when the caller left."""
+    if run is None or run.record.cause is Cause.UNSUPPORTED:
+        return False
+    return any(run.record is attempt for attempt in outcome.attempts)
 
 
 def _note(hedges: Hedges, name: str, outcome: Outcome) -> None:

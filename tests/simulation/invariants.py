@@ -69,7 +69,7 @@ def _of_budgets(played: Played) -> Iterator[str]:
         outcomes = [o for own in played.book.outcomes.values() for o in own if _budget_of(o) == name]
         if not (0 <= budget.tokens <= CAP_TOKENS + ratio and 0 <= budget.untried <= CAP_UNTRIED + ratio):
             yield f"the retry budget of {name} has {budget.tokens} tokens and {budget.untried}"
-        fares = [_fares(_begun(outcome), played.watch.reputes) for outcome in outcomes]
+        fares = [_fares(sent_of(outcome), played.watch.reputes) for outcome in outcomes]
         paid, untried, either = (sum(column) for column in zip(*fares, strict=True)) if fares else (0, 0, 0)
         answers = sum(attempt.is_complete for o in outcomes for attempt in o.attempts)
         earned, earned_untried = scenario.tokens + ratio * answers, scenario.tokens + ratio * UNTRIED_SHARE * answers
@@ -141,14 +141,7 @@ def _fares(attempts: list[Attempt], reputes: Mapping[tuple[str, float], set[Repu
 
 
 def sent_of(outcome: Outcome) -> list[Attempt]:
-    """The calls that came to a provider. One that did costs at least its prompt where its caller leaves."""
-    return [own for own in _begun(outcome) if own.kind is not None or own.is_complete or own.cost_nusd is not None]
-
-
-def _begun(outcome: Outcome) -> list[Attempt]:
-    """The calls that were decided on, but for those that a budget did not pay for. Of the last one the caller may have
-    left while the budget was asked.
-    """
+    """The calls that came to a provider: all that are recorded, but for those that a budget did not pay for."""
     return [attempt for attempt in outcome.attempts if attempt.cause is not Cause.UNSUPPORTED]
 
 
