@@ -18,7 +18,7 @@ def made_pairs(seed: int = 11) -> list[dict[str, Any]]:
     rows = []
     for name, group in groups.items():
         rows += _of_group(name, group, draw)
-    return rows
+    return rows + _strangers(rows, draw)
 
 
 def _of_group(name: str, group: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
@@ -44,6 +44,16 @@ def _of_group(name: str, group: dict[str, Any], draw: random.Random) -> list[dic
             ours, theirs = (a, b) if draw.random() < 0.5 else (b, a)
             rows.append({"a": _greeted(ours, draw), "b": _greeted(theirs, draw), "label": label, "kind": kind})
     return [{**row, "grp": f"made_{name}", "src": "made"} for row in rows]
+
+
+def _strangers(rows: list[dict[str, Any]], draw: random.Random) -> list[dict[str, Any]]:
+    """Pairs of different groups, in the group of the first."""
+    found = []
+    for _ in range(len(rows) // 3):
+        one, other = draw.choice(rows), draw.choice(rows)
+        if one["grp"] != other["grp"]:
+            found.append({**one, "b": other["b"], "label": 0, "kind": "random"})
+    return found
 
 
 def _filled(form: str, value: tuple[str, ...]) -> str:

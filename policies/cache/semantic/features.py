@@ -123,13 +123,15 @@ def _left(asked: Text, kept: Text, aligned: Alignment) -> tuple[float, ...]:
 
 
 def _in_order(ours: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[float, float]:
-    """Share of neighbours that are neighbours in both, and how much the order of shared words differs."""
+    """Share of neighbours that are neighbours in both, and share of the shared words' pairs that change their order."""
     left, right = set(pairwise(ours)), set(pairwise(theirs))
     whole = len(left | right)
-    place = {word: number for number, word in enumerate(theirs) if word not in FUNCTION}
-    spots = [place[word] for word in ours if word in place]
-    turned = sum([one > other for one, other in pairwise(spots)])
-    return (len(left & right) / whole if whole else 1.0), turned / max(len(spots) - 1, 1)
+    place = {word: number for number, word in enumerate(dict.fromkeys(theirs)) if word not in FUNCTION}
+    spots = [place[word] for word in dict.fromkeys(ours) if word in place]
+    turned = 0
+    if spots != sorted(spots):
+        turned = sum([one > other for number, one in enumerate(spots) for other in spots[number + 1 :]])
+    return (len(left & right) / whole if whole else 1.0), turned / max(len(spots) * (len(spots) - 1) / 2, 1.0)
 
 
 def _slots(asked: Text, kept: Text) -> tuple[float, float]:
@@ -146,17 +148,20 @@ def _asking(one: str, other: str) -> float:
 
 
 def _exchanged(ours: tuple[str, ...], theirs: tuple[str, ...], aligned: Alignment) -> int:
-    """How many words stand where another one stands in the other text."""
+    """How many places there are where each text has a word of its own between the same words."""
     if not aligned.ours or not aligned.theirs:
         return 0
-    after_theirs = dict(zip(("", *theirs), theirs, strict=False))
-    before_theirs = dict(zip((*theirs[1:], ""), theirs, strict=True))
-    found = 0
-    for before, word, after in zip(("", *ours), ours, (*ours[1:], ""), strict=False):
-        if word in aligned.ours:
-            left, right = after_theirs.get(before), before_theirs.get(after)
-            if (left in aligned.theirs and left not in FUNCTION) or (right in aligned.theirs and right not in FUNCTION):
-                found += 1
+    left, right = _neighbours(ours, aligned.ours), _neighbours(theirs, aligned.theirs)
+    return len(left & right)
+
+
+def _neighbours(words: tuple[str, ...], alone: list[str]) -> set[tuple[str, bool]]:
+    """What stands before and after the words that only this text has."""
+    found = set()
+    for place, word in enumerate(words):
+        if word in alone and word not in FUNCTION:
+            found.add((words[place - 1] if place else "", False))
+            found.add((words[place + 1] if place + 1 < len(words) else "", True))
     return found
 
 
@@ -178,14 +183,15 @@ def _longest_run(ours: tuple[str, ...], theirs: tuple[str, ...]) -> int:
     """Most words in a row that stand in a row in both."""
     if ours == theirs:
         return len(ours)
-    longest = 0
-    before: dict[int, int] = {}
     places: dict[str, list[int]] = {}
     for place, word in enumerate(theirs):
         places.setdefault(word, []).append(place)
+    longest = 0
+    before: dict[int, int] = {}
     for word in ours:
-        runs = {place: before.get(place - 1, 0) + 1 for place in places.get(word, ())}
-        if runs:
-            longest = max(longest, *runs.values())
+        runs: dict[int, int] = {}
+        for place in places.get(word, ()):
+            run = runs[place] = before.get(place - 1, 0) + 1
+            longest = max(longest, run)
         before = runs
     return longest

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from policies.cache.semantic import questions
 from policies.cache.semantic.alignment import Alignment, align
-from policies.cache.semantic.english.antonyms import opposites
 from policies.cache.semantic.english.kinds import KINDS, STRICT
+from policies.cache.semantic.opposites import are_opposites
 from policies.cache.semantic.text import Text
 
 
@@ -83,7 +83,7 @@ def _opposite(asked: Text, kept: Text, aligned: Alignment) -> Guard | None:
     has_antonym = False
     for left in aligned.ours:
         for right in aligned.theirs:
-            if opposites(left, right):
+            if are_opposites(left, right):
                 if surplus > 0 and left in asked.negated:
                     surplus -= 1
                 elif surplus < 0 and right in kept.negated:

@@ -37,11 +37,12 @@ _TIMELY_AFTER = {
     "next": frozenset(["week", "month", "year", "weekend", "quarter", "flight", "train", "bus", "game", "match"]),
     "last": frozenset(["week", "month", "year", "night", "weekend", "quarter", "game", "match"]),
     "right": frozenset(["now"]),
-    "at": frozenset(["moment", "present"]),
+    "at": frozenset(["present"]),
     "so": frozenset(["far"]),
     "as": frozenset(["of"]),
     "up": frozenset(["to"]),
 }
+_BEFORE = frozenset([*_TIMELY_AFTER, "moment"])
 _OWN = frozenset(
     """
     account balance order payment card transfer transaction statement invoice bill refund subscription delivery package
@@ -110,9 +111,13 @@ def tense(words: list[str]) -> str:
 
 def is_timely(words: list[str]) -> bool:
     """Whether the answer may be another one in an hour or a day."""
-    return not _TIMELY.isdisjoint(words) or any(
-        after in _TIMELY_AFTER.get(word, ()) or (word == "at" and later in _TIMELY_AFTER["at"])
-        for word, after, later in zip(words, words[1:], [*words[2:], ""], strict=False)
+    said = set(words)
+    if not _TIMELY.isdisjoint(said):
+        return True
+    if _BEFORE.isdisjoint(said):
+        return False
+    return any(after in _TIMELY_AFTER.get(word, ()) for word, after in pairwise(words)) or "at the moment" in " ".join(
+        words
     )
 
 

@@ -8,9 +8,10 @@ from policies.cache.semantic.english.kinds import CAPITALISED, KINDS, SPELLED
 from policies.cache.semantic.english.quantities import ORDINALS, OTHERS, PLAIN, SCALES, SMALL, SUFFIXES, TENS, UNITS
 from policies.cache.semantic.english.synonyms import CONCEPTS, FRAMES, HOW_FRAMES
 from policies.cache.semantic.english.vocabulary import COURTESY, FUNCTION
-from policies.cache.semantic.splitting import BREAK, CODE, NUMBER, VERSION, WORD, Token
+from policies.cache.semantic.splitting import BREAK, CODE, NUMBER, WORD, Token
 
 _FRAME, _HOW, _CONCEPT = range(3)
+_NUMBER_STARTS = frozenset(["a", *SMALL, *TENS, *ORDINALS, *OTHERS])
 _PARTICLES = frozenset(["on", "off", "up", "down", "in", "out", "back", "away"])
 _WIDEST_SPLIT = 4
 _DETERMINERS = frozenset(["the", "a", "an", "this", "that", "my", "your", "our", "his", "her", "their"])
@@ -44,10 +45,18 @@ _SPLIT = {
     (words[0], words[1]): concept for words, concept in CONCEPTS.items() if len(words) == 2 and words[1] in _PARTICLES
 }
 _SPLIT_VERBS = frozenset(verb for verb, _ in _SPLIT)
-_SINGLE = {base(words[0]): concept for words, concept in reversed(CONCEPTS.items()) if len(words) == 1}
+_SINGLE = {base(words[0]): base(concept) for words, concept in reversed(CONCEPTS.items()) if len(words) == 1}
 _MEMBER = {base(words[0]): member for words, member in reversed(SPELLED.items()) if len(words) == 1} | {
     words[0]: member for words, member in reversed(SPELLED.items()) if len(words) == 1
 }
+
+
+def concept_of(word: str) -> str:
+    """What stands for a word, or for several words together with `_`."""
+    if "_" in word:
+        return CONCEPTS.get(tuple(word.split("_")), word)
+    basic = base(word)
+    return _MEMBER.get(word) or _MEMBER.get(basic) or _SINGLE.get(basic, basic)
 
 
 @dataclass(slots=True)
@@ -106,13 +115,13 @@ def _step(tokens: list[Token], bases: list[str], place: int, reading: Reading, h
     token = tokens[place]
     if token.kind != WORD:
         return _not_a_word(tokens, place, reading)
-    if (after := _number_words(tokens, place, reading)) > place:
+    if token.value in _NUMBER_STARTS and (after := _number_words(tokens, place, reading)) > place:
         return after
     if token.value == "not" and bases[place + 1 : place + 2] == ["only"]:
         return place + 2
-    if (after := _phrase(bases, place, reading)) > place:
-        return after
     word = bases[place]
+    if word in _PHRASES and (after := _phrase(bases, place, reading)) > place:
+        return after
     if word in _SPLIT_VERBS:
         for other in range(place + 2, min(place + 2 + _WIDEST_SPLIT, len(bases))):
             if (word, bases[other]) in _SPLIT:
@@ -137,7 +146,7 @@ def _item(token: Token, word: str, has_capitals: bool, reading: Reading) -> Item
     if unit := _plain_unit(surface):
         reading.known += 1
         return Item(WORD, unit, surface, unit=unit)
-    is_known = word in KNOWN or bool(maybe)
+    is_known = word in KNOWN or bool(maybe) or "_" in word
     reading.known += is_known
     if word in FUNCTION:
         return Item(WORD, word, surface, maybe=maybe, is_function=True)
@@ -145,7 +154,10 @@ def _item(token: Token, word: str, has_capitals: bool, reading: Reading) -> Item
 
 
 def _phrase(bases: list[str], place: int, reading: Reading) -> int:
-    for rest, kind, value in _PHRASES.get(bases[place], ()):
+    second = bases[place + 1] if place + 1 < len(bases) else ""
+    for rest, kind, value in _PHRASES[bases[place]]:
+        if rest[0] != second:
+            continue
         end = place + 1 + len(rest)
         if tuple(bases[place + 1 : end]) != rest or (kind != _CONCEPT and end >= len(bases)):
             continue
@@ -187,8 +199,8 @@ def _with_unit(tokens: list[Token], end: int, value: str, unit: str, reading: Re
         follower = tokens[end].value
         if follower == "per" and tokens[end + 1 : end + 2] and tokens[end + 1].value == "cent":
             unit, end = "percent", end + 2
-        elif follower in UNITS:
-            unit, end = UNITS[follower], end + 1
+        elif found := UNITS.get(follower) or UNITS.get(base(follower)):
+            unit, end = found, end + 1
     reading.items.append(Item(NUMBER, value, value, unit=unit))
     return end
 
@@ -259,6 +271,3 @@ def _plain_unit(word: str) -> str:
     """The unit that a word alone stands for, or nothing."""
     unit = UNITS.get(word, "")
     return unit if unit in PLAIN else ""
-
-
-__all__ = ["BREAK", "CODE", "NUMBER", "VERSION", "WORD", "Item", "Reading", "read"]

@@ -138,6 +138,8 @@ def _odd(chunk: str, tokens: list[Token], is_start: bool) -> None:
         tokens += [Token(WORD, part) for part in _WHOLE[small]]
     elif _CONTRACTED.match(chunk):
         _contracted(chunk, tokens, is_start)
+    elif _VERSION.match(chunk):
+        tokens.append(Token(VERSION, small.removeprefix("v")))
     elif found := _NUMBER.match(chunk):
         tokens.append(Token(NUMBER, found[2], (found[1] or found[3]) + found[4].lower()))
     elif found := _COUNTED.match(chunk):
@@ -165,10 +167,8 @@ def _contracted(chunk: str, tokens: list[Token], is_start: bool) -> None:
 
 
 def _signs(chunk: str, tokens: list[Token]) -> None:
-    """Formulas, versions, code."""
-    if _VERSION.match(chunk):
-        tokens.append(Token(VERSION, chunk.lower().removeprefix("v")))
-    elif _FORMULA.match(chunk):
+    """Formulas and code."""
+    if _FORMULA.match(chunk):
         tokens += [
             Token(WORD, _OPERATIONS[term]) if term in _OPERATIONS else Token(NUMBER, term)
             for term in _TERM.findall(chunk)

@@ -6,8 +6,8 @@ from zlib import crc32
 
 from policies.cache.semantic import questions
 from policies.cache.semantic.english.foreign import FOREIGN
-from policies.cache.semantic.reading import CODE, NUMBER, VERSION, WORD, Item, Reading, read
-from policies.cache.semantic.splitting import Token, split
+from policies.cache.semantic.reading import Item, Reading, read
+from policies.cache.semantic.splitting import CODE, NUMBER, VERSION, WORD, Token, split
 
 MOST_CHARS = 512
 MOST_WORDS = 64

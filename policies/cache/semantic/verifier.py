@@ -7,15 +7,18 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from typing import TypeAlias
 
 from policies.cache.semantic.features import NAMES
+
+Node: TypeAlias = "float | tuple[int, float, Node, Node]"
 
 
 class Verifier:
     """Immutable; one for lookups with a cosine, one for those without.
 
-    A tree is a list of nodes: a node is a leaf's value, or (feature, threshold, left, right), left where the feature
-    is at most the threshold.
+    A tree is a leaf's value, or (feature, threshold, left tree, right tree), left where the feature is at most the
+    threshold.
     """
 
     __slots__ = ("_base", "_trees", "has_embedder")
@@ -23,14 +26,7 @@ class Verifier:
     def __init__(self, has_embedder: bool, base: float, trees: list[list[list[float]]]) -> None:
         self.has_embedder = has_embedder
         self._base = base
-        # (feature, threshold, left, right); a leaf has feature -1 and its value as threshold
-        self._trees = [
-            tuple(
-                (-1, node[0], 0, 0) if len(node) == 1 else (int(node[0]), node[1], int(node[2]), int(node[3]))
-                for node in tree
-            )
-            for tree in trees
-        ]
+        self._trees = tuple(_grown(tree, 0) for tree in trees)
 
     @classmethod
     def load(cls, has_embedder: bool) -> "Verifier":
@@ -40,12 +36,20 @@ class Verifier:
     def logit(self, features: Sequence[float]) -> float:
         """Log odds. `features` as `features()` gives them, with a cosine if and only if the table has one."""
         total = self._base
-        for tree in self._trees:
-            feature, threshold, left, right = tree[0]
-            while feature >= 0:
-                feature, threshold, left, right = tree[left if features[feature] <= threshold else right]
-            total += threshold
+        for node in self._trees:
+            while type(node) is tuple:
+                node = node[2] if features[node[0]] <= node[1] else node[3]  # noqa: PLW2901 - down the tree
+            total += node  # type: ignore[operator]
         return total
+
+
+def _grown(nodes: list[list[float]], place: int) -> Node:
+    """The tree below a node of a table: [value] for a leaf, else [feature, threshold, left place, right place]."""
+    node = nodes[place]
+    if len(node) == 1:
+        return node[0]
+    feature, threshold, left, right = node
+    return int(feature), threshold, _grown(nodes, int(left)), _grown(nodes, int(right))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Pairs of opposites, in their basic form; `opposites` also knows those made by a prefix or suffix."""
+"""Pairs of opposites, and how opposites are made by a prefix or suffix."""
 
 _PAIRS = """
     abnormal-normal above-below absence-presence absent-present abstract-concrete abundant-scarce accept-refuse
@@ -183,10 +183,8 @@ _TWIN_PREFIXES = (
 )
 
 
-def opposites(left: str, right: str) -> bool:
-    """Whether one is the opposite of the other."""
-    if right in ANTONYMS.get(left, ()):
-        return True
+def is_made_opposite(left: str, right: str) -> bool:
+    """Whether one is made of the other with a prefix or suffix that denies it."""
     if len(left) > len(right):
         left, right = right, left
     if len(left) < 3:

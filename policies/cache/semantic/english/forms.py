@@ -51,7 +51,6 @@ KNOWN = {
     *FUNCTION,
     *COURTESY,
     *_IRREGULAR.values(),
-    *(word for word in ANTONYMS if "_" not in word),
     *(words[0] for words in _PHRASES if len(words) == 1),
 }
 """Every word of the lists, in its basic form."""
@@ -97,6 +96,8 @@ def _candidates(word: str) -> list[str]:
         found += [word[:-1], word[:-2]] if word.endswith("es") else [word[:-1]]
         if word.endswith("ies"):
             found.append(word[:-3] + "y")
+        if word.endswith("ves"):
+            found += [word[:-3] + "f", word[:-3] + "fe"]
     for ending in ("ing", "ed", "er", "est", "ers", "ings", "ly", "en"):
         if word.endswith(ending):
             stem = word[: -len(ending)]
@@ -112,4 +113,5 @@ def _candidates(word: str) -> list[str]:
 
 
 KNOWN |= {base(word) for words in _PHRASES for word in words}
+KNOWN |= {base(part) for word in ANTONYMS for part in word.split("_")}
 base.cache_clear()

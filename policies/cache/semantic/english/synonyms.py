@@ -1,7 +1,7 @@
 """Words and phrases that may stand for each other in a question: between two strokes the first stands for all."""
 
 _CLUSTERS = """
-enable activate turn_on switch_on / disable deactivate turn_off switch_off / set_up setup install / shut_down shutdown
+enable activate turn_on switch_on / disable deactivate turn_off switch_off / set_up setup / shut_down shutdown
 power_off / log_in login sign_in signin log_on / log_out logout sign_out signout log_off / register sign_up signup
 enrol create_an_account open_an_account / backup back_up make_a_backup take_a_backup create_a_backup / restore
 bring_back / undo revert roll_back take_back / delete remove erase get_rid_of drop / keep retain preserve / lose
@@ -74,7 +74,7 @@ biscuit cookie / crisps chips / motorway highway freeway / pricing_plan subscrip
 preferences_menu / dashboard control_panel / forgot forgotten / locked_out unable_to_log_in / tell_apart distinguish /
 difference distinction / happen_to become_of / need_to must have_to got_to / able_to can / allowed_to can / convert_to
 turn_into change_into / equal amount_to come_to / made_of consist_of composed_of / invent come_up_with / tallest
-highest / biggest largest / smallest littlest / pass_away die / get_married marry wed / take_off depart / look_like
+highest / biggest largest / smallest littlest / pass_away die / get_married marry wed / look_like
 resemble / deal_with handle / carry_out perform / put_off postpone delay_until / give_up quit / set_aside reserve /
 speed_up accelerate make_faster / slow_down decelerate / free_up release / clean_up tidy_up tidy / wipe erase
 """
