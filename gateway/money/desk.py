@@ -1,5 +1,6 @@
 """Money and rates of requests as the pipeline sees them: open a tab before the first call, settle it after the last."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from gateway.runtime import Caller, Runtime
 from policies.ledger import Entry, Purpose
 from policies.outcome import Outcome
 from policies.scopes import Scope
-from policies.stores.base import Settlement
+from policies.stores.base import Settlement, StoreError
 from providers.base import Request
 from routing.ask import Ask
 from routing.decision import Decision
@@ -76,7 +77,10 @@ class Desk:
         Nothing is waited for beyond `until` (loop time). Raises RefusedError.
         """
         tab, decision = await self.till.take(runtime, scopes, request, ask, decision, until)
-        return tab, decision, self._lines(tab, headers)
+        lines = self._lines(tab)
+        if headers.get(head.BUDGET_HEADER) == b"1":
+            lines += head.budget_lines(tab, await self._limits(tab), self._now())
+        return tab, decision, lines
 
     def open_at_once(
         self,
@@ -88,8 +92,10 @@ class Desk:
         headers: Mapping[bytes, bytes],
     ) -> tuple[Tab, Decision, bytes] | None:
         """The same without waiting, where there is nothing to wait for or to change; None where there is."""
+        if head.BUDGET_HEADER in headers:
+            return None
         tab = self.till.take_at_once(runtime, scopes, request, ask, decision)
-        return None if tab is None else (tab, decision, self._lines(tab, headers))
+        return None if tab is None else (tab, decision, self._lines(tab))
 
     async def open_copy(
         self, runtime: Runtime, route: str, request: Request, ask: Ask, decision: Decision, until: float
@@ -112,14 +118,24 @@ class Desk:
         if tab is not None or self.keeps_ledger:
             self._write(outcome, tab, payer.team, ask.tags(), purpose)
 
-    def _lines(self, tab: Tab, headers: Mapping[bytes, bytes]) -> bytes:
-        """What the head of the answer says of limits and budgets."""
+    def _lines(self, tab: Tab) -> bytes:
+        """What the head of every answer says of limits and budgets."""
         lines = self.soft.look(tab) + head.rate_lines(tab)
-        if tab.worst.output_cap is not None:
-            lines += head.shortened_lines(tab.worst.output_cap)
-        if headers.get(head.BUDGET_HEADER) == b"1":
-            lines += head.budget_lines(tab, self._now())
-        return lines
+        return lines if tab.worst.output_cap is None else lines + head.shortened_lines(tab.worst.output_cap)
+
+    async def _limits(self, tab: Tab) -> dict[str, int]:
+        """The limits of its budgets by meter, with what was carried over and raised; empty where nobody can say."""
+        meters = [scope.meter for scope in tab.scopes if scope.is_budget]
+        try:
+            answer = self.till.store.balances(meters)
+            balances = await answer if inspect.isawaitable(answer) else answer
+        except StoreError:
+            return {}
+        except BaseException:
+            self.till.close(tab)  # whoever leaves meanwhile holds something
+            tab.release()
+            raise
+        return {balance.meter_id: balance.limit for balance in balances}
 
     def _write(
         self,

@@ -1,5 +1,6 @@
 """What an answer's head says about limits and budgets."""
 
+from collections.abc import Mapping
 from math import ceil, isfinite
 
 from gateway.money.tab import Tab
@@ -26,12 +27,16 @@ def rate_lines(tab: Tab) -> bytes:
     return lines
 
 
-def budget_lines(tab: Tab, now_s: float) -> bytes:
-    """`x-signalbox-budget` for a caller that asks: what is left beside all that is held, limit, seconds to reset."""
+def budget_lines(tab: Tab, limits: Mapping[str, int], now_s: float) -> bytes:
+    """`x-signalbox-budget` for a caller that asks: what is left beside all that is held, limit, seconds to reset.
+
+    `limits` are those that hold now, by meter; where one is missing the configured one is told.
+    """
     items: list[str] = []
     for scope, left in zip(tab.scopes, tab.left, strict=False):
         if scope.meter.unit is Unit.NUSD:
-            item = f"{scope.name};remaining_usd={usd(max(0, left))};limit_usd={usd(scope.meter.limit)}"
+            limit = limits.get(scope.meter.id, scope.meter.limit)
+            item = f"{scope.name};remaining_usd={usd(max(0, left))};limit_usd={usd(limit)}"
             window = scope.meter.window
             if isinstance(window, CalendarWindow):
                 end_s = window.period(now_s).end_s

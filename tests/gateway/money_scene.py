@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from itertools import count
 from math import inf
 from typing import Any
@@ -87,13 +88,22 @@ class Scene:
     def caller(self, name: str = "k") -> Caller:
         return next(caller for caller in self.runtime.keys.values() if caller.name == name)
 
-    async def open(self, request: Request, caller: str = "k", until: float = inf) -> "Opened":
+    async def open(
+        self,
+        request: Request,
+        caller: str = "k",
+        until: float = inf,
+        headers: Mapping[bytes, bytes] = NO_HEADERS,
+    ) -> "Opened":
         """What the pipeline does before the first call. Raises RefusedError."""
         who = self.caller(caller)
-        ask = ask_of(request, who, NO_HEADERS, self.loop.time())
+        ask = ask_of(request, who, headers, self.loop.time())
         decision = decide(self.runtime, request, ask, who)
         scopes = self.desk.scopes_of(self.runtime, who, ask, decision)
-        tab, decision, lines = await self.desk.open(self.runtime, scopes, request, ask, decision, NO_HEADERS, until)
+        at_once = self.desk.open_at_once(self.runtime, scopes, request, ask, decision, headers)
+        tab, decision, lines = at_once or await self.desk.open(
+            self.runtime, scopes, request, ask, decision, headers, until
+        )
         return Opened(self, request, who, ask, tab, decision, lines)
 
     def balance(self, name: str) -> Any:

@@ -56,6 +56,20 @@ def test_requests_are_moved_until_the_window_ends():
     run_virtual(scenario())
 
 
+def test_who_asks_is_told_the_limit_that_holds_with_what_was_raised():
+    async def scenario():
+        scene = Scene(runtime(limit_usd=1))
+        asking = {b"x-signalbox-budget": b"1"}
+        told = (await scene.open(request_of("cheap", max_tokens=100), headers=asking)).lines
+        assert b";limit_usd=1\r\n" in told
+        scene.store.raise_limit(scene.runtime.scopes.all(())[0].meter, 500_000_000)
+        told = (await scene.open(request_of("cheap", max_tokens=100), headers=asking)).lines
+        assert b"own;remaining_usd=1.49" in told
+        assert b";limit_usd=1.5\r\n" in told
+
+    run_virtual(scenario())
+
+
 def test_a_budget_that_is_raised_is_no_longer_near_its_end():
     async def scenario():
         scene = Scene(runtime(route="smart", to="modest"))

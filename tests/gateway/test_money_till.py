@@ -212,6 +212,8 @@ async def test_whoever_leaves_while_a_shared_store_is_asked_holds_nothing():
     """Wherever the request ends: before the store has answered, or after."""
 
     class Slow(MemoryStore):
+        is_remote = True
+
         async def hold(self, *given, **more):
             await scene.loop.create_task(_later(scene.loop, 1.0))
             verdict = super().hold(*given, **more)
