@@ -19,7 +19,7 @@ from providers.base import Operation
 _TIMELY_TTL_S = 600.0
 _OF_TOOLS = ("tools", "functions")
 _OF_ONE_KEY = "key:"  # a partition that nobody shares; see CacheRules
-_INSTRUCTIONS = frozenset({"system", "developer"})
+_INSTRUCTIONS = ("system", "developer")
 
 
 class Unfit(StrEnum):

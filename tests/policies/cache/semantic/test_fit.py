@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from policies.cache.semantic.fit import Unfit, fingerprint, last_text, unfit_text
 from policies.cache.semantic.settings import SemanticSettings
 from policies.cache.semantic.text import analyse
@@ -74,6 +77,21 @@ def test_what_is_not_on_it_may_be():
     soon = replace(SETTINGS, ttl_s=120.0)
     assert _why(_body("What is the weather in Nairobi today?"), settings=soon) is None
     assert _why(_body(temperature=1), settings=replace(SETTINGS, max_temperature=1.0)) is None
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(("role", "content", "type", "text")), inner)
+    ),
+    max_leaves=6,
+)
+_FIELDS = ("messages", "tools", "n", "temperature", "modalities", "logprobs", "audio", "user")
+
+
+@given(st.dictionaries(st.sampled_from(_FIELDS), _JSON | st.lists(_JSON, max_size=3)))
+def test_no_body_is_too_odd_to_be_judged(body):
+    assert isinstance(last_text("chat", body, SETTINGS), str)
 
 
 def _print(text=TEXT, name="m", partition="key:a", more=None, salt=b"", **body):
