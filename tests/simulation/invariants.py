@@ -65,11 +65,14 @@ def _of_budgets(played: Played) -> Iterator[str]:
     """
     scenario = played.scenario
     ratio = scenario.budget_ratio
+    # Where a Redis is asked before an extra call, that begins later than it was decided on.
+    is_exact = played.treasury is None or played.treasury.redis is None
+    reputes = played.watch.reputes if is_exact else {}
     for name, budget in played.budgets.items():
         outcomes = [o for own in played.book.outcomes.values() for o in own if _budget_of(o) == name]
         if not (0 <= budget.tokens <= CAP_TOKENS + ratio and 0 <= budget.untried <= CAP_UNTRIED + ratio):
             yield f"the retry budget of {name} has {budget.tokens} tokens and {budget.untried}"
-        fares = [_fares(sent_of(outcome), played.watch.reputes) for outcome in outcomes]
+        fares = [_fares(sent_of(outcome), reputes) for outcome in outcomes]
         paid, untried, either = (sum(column) for column in zip(*fares, strict=True)) if fares else (0, 0, 0)
         answers = sum(attempt.is_complete for o in outcomes for attempt in o.attempts)
         earned, earned_untried = scenario.tokens + ratio * answers, scenario.tokens + ratio * UNTRIED_SHARE * answers
