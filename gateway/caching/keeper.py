@@ -29,6 +29,7 @@ from policies.last_resort import LastResort, NoLastResort
 
 if TYPE_CHECKING:
     from gateway.caching.shared import RedisAnswers
+    from gateway.caching.shared_tier import RedisTier
 
 
 class UntoldPurgeError(Exception):
@@ -149,13 +150,12 @@ class CacheKeeper:
             return
         self.shelf.limit(rules.max_bytes, rules.stale_s)
         recorder.metrics.cache.follow(self.shelf)
-        if self.redis is not None and rules.is_shared:
-            from gateway.caching.shared_tier import RedisTier  # noqa: PLC0415 - imports redis
-
-            shared = RedisTier(self.redis, pipeline.runtime, rules, self.shelf, self._clock, pressure)
-            tiers, vectors = (shared, *tiers), vectors or shared
         runtime, flights = pipeline.runtime, self._flights
-        tiers = (*tiers, *self.semantic.stand_behind(runtime, flights, recorder, loop, clock, self._clock))
+        by_meaning = self.semantic.stand_behind(runtime, flights, recorder, loop, clock, self._clock)
+        if self.redis is not None and rules.is_shared:
+            shared = self._share(self.redis, runtime, rules, pressure)
+            tiers, vectors = (shared, *tiers), vectors or shared
+        tiers = (*tiers, *by_meaning)
         front = CacheFront(
             pipeline,
             rules,
@@ -171,6 +171,15 @@ class CacheKeeper:
             self.savings,
         )
         pipeline.answer = front.run
+
+    def _share(self, redis: "RedisAnswers", runtime: Runtime, rules: CacheRules, pressure: Pressure) -> "RedisTier":
+        """The tier of a Runtime in Redis, and what it brings to the tier of answers by meaning."""
+        from gateway.caching.shared_tier import MeaningReader, RedisTier  # noqa: PLC0415 - imports redis
+
+        shared = RedisTier(redis, runtime, rules, self.shelf, self._clock, pressure)
+        tier = self.semantic.tier
+        redis.notes.use(None if tier is None else MeaningReader(shared, redis, tier))
+        return shared
 
 
 def _behind(runtime: Runtime) -> dict[str, tuple[object, ...]]:

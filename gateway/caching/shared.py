@@ -10,11 +10,13 @@ import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import orjson
 
+from gateway.caching.shared_notes import MOST_NOTES, Fetched, Note, NoteFollower, written
 from gateway.caching.shared_purges import PurgeFollower, SharedPurgeQueue, heard
 from gateway.caching.shared_scripts import READ, WRITE
 from policies.cache.purge import Purge
@@ -58,6 +60,16 @@ class Place(NamedTuple):
         )
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """An answer to be written, to be found until then (Unix seconds), with a note for those who look by meaning."""
+
+    kept: Sealed
+    place: Place
+    until_s: float
+    note: Note | None = None
+
+
 class RedisAnswers:
     """One per process. `run` it as a task. `forget` is told what the others purge; `clock` gives monotonic seconds,
     `wall_clock` Unix seconds. Raises ValueError for a URL that is none.
@@ -85,10 +97,11 @@ class RedisAnswers:
         self.wait_s = 0.03
         self.max_entry_bytes = 256 * 1024
         self._follower = PurgeFollower(url, self.key, self.learn, lambda: self.log.seq, self._learn_room, chance)
+        self.notes = NoteFollower(url, self.key, self.fetch, chance)
         self._forget = forget
         self._wall_clock = wall_clock
         self._asking: dict[bytes, asyncio.Task[list[Sealed | None]]] = {}
-        self._waiting: deque[tuple[Sealed, Place, float]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._has_news = asyncio.Event()
         self._was_on = asyncio.Event()
@@ -99,6 +112,8 @@ class RedisAnswers:
         if rules is not None and rules.is_shared:
             self.wait_s, self.max_entry_bytes = rules.shared_wait_s, rules.max_shared_bytes
             self._was_on.set()
+        else:
+            self.notes.use(None)
 
     @property
     def is_up(self) -> bool:
@@ -160,9 +175,20 @@ class RedisAnswers:
         if not self.has_room or self.link.wait_s() or len(self._waiting) >= _MOST_WAITING or size > _MOST_WAITING_BYTES:
             self.dropped += 1
             return
-        self._waiting.append((Sealed(entry, era, seq), place, self._wall_clock() + ttl_s))
+        self._waiting.append(_Waiting(Sealed(entry, era, seq), place, self._wall_clock() + ttl_s))
         self._waiting_bytes = size
         self._has_news.set()
+
+    def tell(self, note: Note) -> None:
+        """Let the others compare with the answer that was put right before, if it is going to be written."""
+        if self._waiting and self._waiting[-1].kept.entry.key == note.key:
+            self._waiting[-1].note = note
+
+    async def fetch(self, wanted: Sequence[Fetched]) -> list[Sealed | None]:
+        """The answers that notes are about. Raises LinkError."""
+        places = [Place(one.note.key, None, one.partition, one.secret) for one in wanted]
+        values = await self._ask([(name_of(one.key, one.secret), "") for one in places], _LEARN_S)
+        return [self._opened(value, place)[1] for value, place in zip(values, places, strict=True)]
 
     async def run(self) -> None:
         """Write what waits, tell purges and hear of those of others, from when it is on until cancelled."""
@@ -170,6 +196,7 @@ class RedisAnswers:
         async with asyncio.TaskGroup() as all_of_it:
             all_of_it.create_task(self.purges.run())
             all_of_it.create_task(self._follower.run())
+            all_of_it.create_task(self.notes.run())
             while True:
                 await self._has_news.wait()
                 self._has_news.clear()
@@ -184,26 +211,29 @@ class RedisAnswers:
 
     def _open(self, value: bytes, place: Place) -> Sealed | None:
         """What a value says, if it is one for this place and was not purged."""
+        result, kept = self._opened(value, place)
+        self.lookups[result] += 1
+        return kept
+
+    def _opened(self, value: bytes, place: Place) -> tuple[Lookup, Sealed | None]:
         if not value:
-            self.lookups[Lookup.MISS] += 1
-            return None
+            return Lookup.MISS, None
         try:
             kept = unseal(value, place.secret, self.max_entry_bytes)
         except ForgedError:
-            kept = None
-        if kept is None or not place.holds(kept.entry):
-            self.lookups[Lookup.REFUSED] += 1
-            return None
-        is_there = self.log.allows(kept.entry, kept.era, kept.seq) and not self.purges.takes(kept.entry)
-        self.lookups[Lookup.HIT if is_there else Lookup.MISS] += 1
-        return kept if is_there else None
+            return Lookup.REFUSED, None
+        if not place.holds(kept.entry):
+            return Lookup.REFUSED, None
+        if not self.log.allows(kept.entry, kept.era, kept.seq) or self.purges.takes(kept.entry):
+            return Lookup.MISS, None
+        return Lookup.HIT, kept
 
-    def _next(self) -> list[tuple[Sealed, Place, float]]:
+    def _next(self) -> list[_Waiting]:
         """Those to be written together, of one era."""
-        batch: list[tuple[Sealed, Place, float]] = []
-        size = 0
-        while self._waiting and len(batch) < _AT_ONCE and self._waiting[0][0].era == (batch or self._waiting)[0][0].era:
-            entry = self._waiting[0][0].entry
+        batch: list[_Waiting] = []
+        size, era = 0, self._waiting[0].kept.era
+        while self._waiting and len(batch) < _AT_ONCE and self._waiting[0].kept.era == era:
+            entry = self._waiting[0].kept.entry
             if batch and size + entry.size > _AT_ONCE_BYTES:
                 break
             size += entry.size
@@ -211,21 +241,24 @@ class RedisAnswers:
         self._waiting_bytes -= size
         return batch
 
-    async def _write(self, batch: Sequence[tuple[Sealed, Place, float]]) -> None:
-        rows, values, now_s = [], [], self._wall_clock()
-        for kept, place, until_s in batch:
-            entry, secret = kept.entry, place.secret
+    async def _write(self, batch: Sequence[_Waiting]) -> None:
+        rows: list[list[Any]] = []
+        values: list[bytes] = []
+        now_s = self._wall_clock()
+        for one in batch:
             try:
-                is_long = len(entry.body) >= _LONG
-                value = await asyncio.to_thread(seal, kept, secret) if is_long else seal(kept, secret)
+                value, note = await _as_bytes(one)
             except ValueError:
                 self.dropped += 1
                 continue
-            if until_s > now_s and not self.purges.takes(entry):
+            entry, secret = one.kept.entry, one.place.secret
+            if one.until_s > now_s and not self.purges.takes(entry):
                 loose = name_of(entry.loose_key, secret) if entry.loose_key is not None else ""
-                rows.append([name_of(entry.key, secret), loose, max(1, int((until_s - now_s) * 1000)), len(value)])
-                values.append(value)
-        told = orjson.dumps({"era": batch[0][0].era, "rows": rows})
+                ttl_ms = max(1, int((one.until_s - now_s) * 1000))
+                whose = orjson.dumps([entry.name, entry.partition]).decode() if note else ""
+                rows.append([name_of(entry.key, secret), loose, ttl_ms, len(value), whose, len(note)])
+                values += (value, note)
+        told = orjson.dumps({"era": batch[0].kept.era, "most_notes": MOST_NOTES, "rows": rows})
         try:
             answer = await self.link.run(WRITE, self.key, b"%08x%b%b" % (len(told), told, b"".join(values)), _WRITE_S)
         except LinkError:
@@ -235,3 +268,10 @@ class RedisAnswers:
             self.written += len(rows)
         else:
             self.dropped += len(rows)
+
+
+async def _as_bytes(one: _Waiting) -> tuple[bytes, bytes]:
+    """An answer and its note, empty where it has none. Raises ValueError."""
+    is_long, secret = len(one.kept.entry.body) >= _LONG, one.place.secret
+    value = await asyncio.to_thread(seal, one.kept, secret) if is_long else seal(one.kept, secret)
+    return value, b"" if one.note is None else written(one.note, secret)

@@ -2,7 +2,8 @@
 carries a hash tag: in a cluster they are in one slot.
 
 `:epoch` holds the era and the count of purges, `:purges` is a stream of the last ones (its ids are their numbers),
-`:a:NAME` an answer, `:n:NAME` the name of the answer to the same words in other letters.
+`:a:NAME` an answer, `:n:NAME` the name of the answer to the same words in other letters, `:notes` the stream of what
+is found by meaning.
 """
 
 import hashlib
@@ -37,8 +38,8 @@ if epoch ~= asked.era .. '/' .. asked.seq then
 end
 return {epoch, purges, found}
 """
-# 8 hexadecimal digits with the length of {era, rows: [[name, other name or "", ttl_ms, length], ...]}, that, and the
-# values -> whether the era is still that one.
+# 8 hexadecimal digits with the length of {era, most_notes, rows: [[name, other name or "", ttl_ms, length, whose note,
+# its length or 0], ...]}, that, and the values, each with its note behind it -> whether the era is still that one.
 _WRITE = b"""
 local base, size = KEYS[1], tonumber(string.sub(ARGV[1], 1, 8), 16)
 local told, at = cjson.decode(string.sub(ARGV[1], 9, 8 + size)), 9 + size
@@ -48,6 +49,12 @@ for _, row in ipairs(told.rows) do
   redis.call('SET', base .. ':a:' .. row[1], string.sub(ARGV[1], at, at + row[4] - 1), 'PX', row[3])
   if row[2] ~= '' then redis.call('SET', base .. ':n:' .. row[2], row[1], 'PX', row[3]) end
   at = at + row[4]
+  if row[6] > 0 then
+    local note = string.sub(ARGV[1], at, at + row[6] - 1)
+    redis.call('XADD', base .. ':notes', 'MAXLEN', '~', told.most_notes, '*', 'whose', row[5], 'note', note)
+    redis.call('PEXPIRE', base .. ':notes', row[3])
+  end
+  at = at + row[6]
 end
 return {1}
 """

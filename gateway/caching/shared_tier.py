@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from gateway.caching.question import Question
+from gateway.caching.semantic.tier import Prepared, SemanticTier
 from gateway.caching.shared import Place, RedisAnswers
+from gateway.caching.shared_notes import Note
 from gateway.caching.tiers import Found
 from gateway.memory import Pressure
 from gateway.runtime import Runtime
@@ -75,6 +77,28 @@ class SharedLook:
         self.tier.put(entry, self.era, self.seq, self.place)
 
 
+class MeaningReader:
+    """A NoteReader: what other gateways made goes into memory here, and is compared with as if it was made here."""
+
+    def __init__(self, shared: "RedisTier", answers: RedisAnswers, tier: SemanticTier) -> None:
+        self._shared = shared
+        self._tier = tier
+        self.secret = shared.secret
+        self.tell = answers.tell
+        tier.on_new = self._tell
+
+    def is_wanted(self, note: Note) -> bool:
+        return not self._tier.has(note.key)
+
+    def take(self, note: Note, entry: Entry) -> None:
+        if self._shared.remember(entry):
+            self._tier.take(note.fingerprint, note.route, note.said, note.vector or None, entry)
+
+    def _tell(self, prepared: Prepared, entry: Entry) -> None:
+        vector = () if prepared.vector is None else prepared.vector
+        self.tell(Note(prepared.fingerprint, prepared.whose[1], entry.key, prepared.said, vector))
+
+
 class RedisTier:
     """A Tier and a VectorStore over the answers of a namespace, for one Runtime. `wall_clock` gives Unix seconds."""
 
@@ -126,6 +150,17 @@ class RedisTier:
         ttl_s = entry.fresh_until_s - self._wall_clock() + self._rules.stale_s
         if ttl_s > 0:
             self._answers.put(entry, era, seq, place, ttl_s)
+
+    def secret(self, name: str, partition: str) -> bytes:
+        """That of answers of a model or route, for those who share the partition."""
+        return self._bindings.of(name, partition)
+
+    def remember(self, entry: Entry) -> bool:
+        """Whether an answer of another gateway is in memory from now on."""
+        if not self._pressure.allows_cache_fills or self._wall_clock() >= entry.fresh_until_s:
+            return False
+        self._shelf.put(entry)
+        return True
 
     def _secret(self, question: Question) -> bytes:
         return self._bindings.of(question.name, question.partition)

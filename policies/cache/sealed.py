@@ -72,7 +72,12 @@ def seal(kept: Sealed, secret: bytes) -> bytes:
         told = orjson.dumps(head)
     except TypeError as error:
         raise ValueError("its head has no form") from error
-    rest, form = b"%b%b%b" % (len(told).to_bytes(4), told, entry.body), _PLAIN
+    return closed(b"%b%b%b" % (len(told).to_bytes(4), told, entry.body), secret)
+
+
+def closed(rest: bytes, secret: bytes) -> bytes:
+    """Anything in the same form: sealed, and compressed where that is shorter."""
+    form = _PLAIN
     if len(rest) >= _WORTH_PACKING:
         packed = zlib.compress(rest, 1 if len(rest) >= _FAST_FROM else 6)
         if len(packed) < len(rest):
@@ -80,15 +85,23 @@ def seal(kept: Sealed, secret: bytes) -> bytes:
     return b"%b%b%b%b" % (_MAGIC, form, _seal_of(form, rest, secret), rest)
 
 
-def unseal(data: bytes, secret: bytes, most_bytes: int) -> Sealed:
-    """What `seal` was given. Raises ForgedError, also for a body of more than `most_bytes`."""
+def opened(data: bytes, secret: bytes, most_bytes: int) -> bytes:
+    """What `closed` was given. Raises ForgedError."""
     form, rest = data[len(_MAGIC) : len(_MAGIC) + 1], data[_BODY_AT:]
     if data[: len(_MAGIC)] != _MAGIC or not compare_digest(
         data[len(_MAGIC) + 1 : _BODY_AT], _seal_of(form, rest, secret)
     ):
         raise ForgedError("the seal is broken")
     try:
-        plain = _unpacked(rest, most_bytes + _MOST_HEAD_BYTES) if form == _PACKED else rest
+        return _unpacked(rest, most_bytes) if form == _PACKED else rest
+    except zlib.error as error:
+        raise ForgedError("nothing that this version wrote") from error
+
+
+def unseal(data: bytes, secret: bytes, most_bytes: int) -> Sealed:
+    """What `seal` was given. Raises ForgedError, also for a body of more than `most_bytes`."""
+    plain = opened(data, secret, most_bytes + _MOST_HEAD_BYTES)
+    try:
         upto = 4 + int.from_bytes(plain[:4])
         head, body = orjson.loads(plain[4:upto]), plain[upto:]
         usage = head["usage"]
@@ -103,7 +116,7 @@ def unseal(data: bytes, secret: bytes, most_bytes: int) -> Sealed:
             **{name: head[name] for name in _AS_THEY_ARE},
         )
         kept = Sealed(entry, str(head["era"]), int(head["seq"]))
-    except (ValueError, TypeError, LookupError, AttributeError, zlib.error) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ForgedError("nothing that this version wrote") from error
     if len(body) > most_bytes:
         raise ForgedError("longer than what is kept")

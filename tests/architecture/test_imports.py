@@ -46,7 +46,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "policies/stores/*.py",
         "gateway/keys/redis_store.py",
         "gateway/hints.py",
-        "gateway/caching/shared_purges.py",
+        "gateway/caching/shared_*.py",
     ),
     "rich": ("gateway/demo/*.py", "gateway/cli/*.py"),
     "starlette": ("gateway/admin/*.py",),

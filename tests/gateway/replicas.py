@@ -22,7 +22,10 @@ class Replica(Scene):
     def __init__(self, url, namespace, *answers, rules=PATIENT, **more):
         super().__init__(*answers, **more)
         self.clock = self.loop.time
+        self.keeper.semantic.use(None, lambda work, _: self.loop.create_task(work))
         self.redis = self.keeper.share_redis(url, namespace, self.recorder)
+        for one in (self.redis.link, self.redis._follower, self.redis.notes):
+            one._chance = lambda: 0.0  # pauses are half a second
         self.use(rules)
         self.task = self.loop.create_task(self.redis.run())
 

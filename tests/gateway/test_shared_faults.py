@@ -56,7 +56,6 @@ async def _asked(one, text):
 def test_nobody_waits_for_a_redis_in_trouble(redis, fault):
     async def story(line):
         async with replicas(line.url, *[QUICK] * 40) as (one, two):
-            two.redis.link._chance = lambda: 0.0  # it is left alone for half a second
             assert (await _asked(one, "kept"))[0] is CacheUse.MISS
             await one.written()
             with fault(redis, line):
@@ -93,9 +92,6 @@ def test_nobody_waits_for_a_redis_in_trouble(redis, fault):
 def test_a_purge_while_redis_is_away_is_told_when_it_is_back(redis):
     async def story():
         async with replicas(redis.url, *[QUICK] * 4) as (one, two):
-            for replica in (one, two):
-                replica.redis.link._chance = lambda: 0.0
-                replica.redis._follower._chance = lambda: 0.0
             await one.ask("purged")
             await one.written()
             assert (await two.ask("purged")).cache is CacheUse.HIT

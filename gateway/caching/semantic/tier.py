@@ -29,12 +29,19 @@ _MOST_GONE = 3
 class Prepared:
     """One question as this tier sees it, and what it found. (A `tiers.Look`.)"""
 
-    __slots__ = ("_tier", "candidate", "fingerprint", "found", "look", "text", "vector", "whose")
+    __slots__ = ("_tier", "candidate", "fingerprint", "found", "look", "said", "text", "vector", "whose")
 
     def __init__(
-        self, tier: "SemanticTier", fingerprint: bytes, text: Text, vector: Vector | None, whose: tuple[str, str]
+        self,
+        tier: "SemanticTier",
+        fingerprint: bytes,
+        said: str,
+        text: Text,
+        vector: Vector | None,
+        whose: tuple[str, str],
     ) -> None:
         self._tier = tier
+        self.said = said
         self.fingerprint = fingerprint
         self.text = text
         self.vector = vector
@@ -77,6 +84,7 @@ class SemanticTier:
         self._is_under_way = is_under_way
         self._wall_clock = wall_clock
         self._on_error = on_error
+        self.on_new: Callable[[Prepared, Entry], None] | None = None  # is told of what is compared with from now on
         self._salts: dict[int, bytes] = {}
 
     async def look(self, question: Question) -> Prepared | None:
@@ -125,7 +133,7 @@ class SemanticTier:
         salt = self._salt(settings)
         found = fingerprint(question.name, body, question.partition, question.more, text, salt)
         route = question.name if question.name in self._names else "direct"
-        return Prepared(self, found, text, vector, (question.partition, route))
+        return Prepared(self, found, said, text, vector, (question.partition, route))
 
     def search(self, prepared: Prepared, question: Question, settings: SemanticSettings) -> None:
         """Look for what means the same, and whether memory still has it, young enough for everybody."""
@@ -161,10 +169,28 @@ class SemanticTier:
             return
         rules, vector = settings.rules, prepared.vector
         self._spaces.add(prepared.fingerprint, rules, prepared.whose, entry.key, prepared.text, vector)
+        if self.on_new is not None:
+            self.on_new(prepared, entry)
         look, candidate = prepared.look, prepared.candidate
         if look is not None and candidate is not None:
             asked = Asked(prepared.fingerprint, look, prepared.text, candidate[1], prepared.whose[1])
             self._labels.compare(asked, entry, candidate[0])
+
+    def has(self, key: bytes) -> bool:
+        """Whether the answer under this key is compared with."""
+        return self._spaces.text_of(key) is not None
+
+    def take(self, fingerprint: bytes, route: str, said: str, vector: Vector | None, entry: Entry) -> None:
+        """Another gateway made this answer, and memory has it: compared with from now on. It is no label."""
+        try:
+            settings = self._choice.of(entry.name)
+            if settings is None or entry.finish_reason != "stop" or entry.key not in self._shelf:
+                return
+            if (vector is None) is (self._embedder is None):
+                whose = entry.partition, route
+                self._spaces.add(fingerprint, settings.rules, whose, entry.key, analyse(said), vector)
+        except Exception as error:
+            self._on_error(error)
 
     async def explain(self, question: Question) -> dict[str, Any]:
         """What it would do with the question now, and why; nothing is counted."""
