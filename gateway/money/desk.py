@@ -35,6 +35,7 @@ class Desk:
     ) -> None:
         self.till = till
         self.soft = soft
+        soft.store = till.store
         self.keeps_ledger = keeps_ledger
         self._now = now
         self._add = add

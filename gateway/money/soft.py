@@ -1,5 +1,6 @@
 """What happens before a budget is used up: a header, another route for the caller, a message to the operator."""
 
+import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from math import inf
 from operator import ge
@@ -8,10 +9,12 @@ from typing import Any
 from gateway.money.tab import Tab
 from gateway.telemetry.logs import Logger
 from policies.scopes import Scope
-from policies.windows import CalendarWindow, RollingWindow, Window
+from policies.stores.base import Denied, Granted, Meter, Settlement, Store, Unit, Verdict
+from policies.windows import Calendar, CalendarWindow, RollingWindow, Window
 
 _WEBHOOK_S = 5.0
 _DAY_S = 86_400.0
+_SOONER = 0.99  # a part of a rolling window counts until all of it has left, and whoever told may tell again by then
 
 
 class SoftLimits:
@@ -21,7 +24,8 @@ class SoftLimits:
     something, so what other processes spent is known with the next request here.
 
     The webhook is called once per calendar window, at most once per length of a rolling one, and for a budget without
-    windows when it is reached again after it was below, at most once a day.
+    windows when it is reached again after it was below, at most once a day. Of several processes the one calls it that
+    is the first to say so in `store`.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class SoftLimits:
         self._now = now
         self._start = start
         self._logger = logger
+        self.store: Store | None = None  # of whoever opens the desk
         self.reached: dict[str, tuple[float, float]] = {}  # meter: share that is used, when its window ends
         self._quiet: dict[str, float] = {}  # meter: until when the webhook was called for it
         self._fallen: set[str] = set()  # meters that were below again since
@@ -91,7 +96,7 @@ class SoftLimits:
             "soft_ratio": scope.soft_ratio,
             "window_ends": None if end_s == inf else end_s,
         }
-        self._start(self._post(action.webhook, message), "budget webhook")
+        self._start(self._tell(action.webhook, scope, message), "budget webhook")
 
     def _is_news(self, meter_id: str, window: Window, end_s: float) -> bool:
         """Whether to call the webhook now; it is taken as called then."""
@@ -105,6 +110,10 @@ class SoftLimits:
         self._quiet[meter_id] = end_s if end_s != inf else now_s + pause_s
         return True
 
+    async def _tell(self, url: str, scope: Scope, message: dict[str, object]) -> None:
+        if self.store is None or await _is_first(self.store, scope):
+            await self._post(url, message)
+
     async def _post(self, url: str, message: dict[str, object]) -> None:
         """Once: an operator who missed it sees the header, the metric and the log line."""
         import httpx2  # noqa: PLC0415 - only where a webhook is configured
@@ -117,6 +126,24 @@ class SoftLimits:
                 self._logger.warning("webhook refused", budget=message["budget"], status=answer.status_code)
         except (httpx2.HTTPError, OSError) as error:
             self._logger.warning("webhook failed", budget=message["budget"], error=type(error).__name__)
+
+
+async def _is_first(store: Store, scope: Scope) -> bool:
+    """Whether no process has told of this budget in its window yet; True as well where the store cannot say.
+
+    A limit of one per window, taken at once: whoever gets it is the first, in any store.
+    """
+    window = scope.meter.window
+    if not isinstance(window, CalendarWindow) or window.unit is Calendar.TOTAL:
+        length_s = window.length_s if isinstance(window, RollingWindow) else _DAY_S
+        window = RollingWindow(length_s * _SOONER)
+    meter = Meter(f"webhook/{scope.meter.id}", Unit.REQUESTS, 1, window, on_error="local")
+    hold_id = f"webhook-{secrets.token_hex(8)}"
+    answer = store.hold(hold_id, [(meter, 1)], _WEBHOOK_S)
+    verdict: Verdict = answer if isinstance(answer, Verdict) else await answer
+    if isinstance(verdict, Granted):
+        store.settle(Settlement(hold_id, [1]))
+    return not isinstance(verdict, Denied)
 
 
 def _header_name(scope: Scope) -> bytes:

@@ -122,6 +122,21 @@ def test_the_operator_is_told_once_a_window():
     asyncio.run(scenario())
 
 
+def test_the_operator_is_told_once_however_many_processes_see_it():
+    async def scenario():
+        async with Listener() as listener:
+            settings = runtime(window="day", webhook=listener.url)
+            one = Scene(settings)
+            scenes = [one, Scene(settings, one.store), Scene(settings, one.store)]
+            for scene in scenes:
+                await spend(scene, 600)
+                await asyncio.gather(*scene.started)
+            assert len(listener.told) == 1
+            assert one.store.open_holds() == []
+
+    asyncio.run(scenario())
+
+
 def test_a_webhook_that_fails_stands_in_the_log_and_harms_nobody():
     async def scenario():
         async with Listener(500) as listener:
