@@ -115,7 +115,7 @@ async def _play(steps):
     return scene.hits
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(_STEPS, max_size=25))
 def test_no_answer_crosses_a_partition(steps):
     asyncio.run(_play(steps))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.cache.semantic.fit import Unfit, fingerprint, last_text, unfit_text
@@ -89,6 +89,7 @@ _JSON = st.recursive(
 _FIELDS = ("messages", "tools", "n", "temperature", "modalities", "logprobs", "audio", "user")
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(_FIELDS), _JSON | st.lists(_JSON, max_size=3)))
 def test_no_body_is_too_odd_to_be_judged(body):
     assert isinstance(last_text("chat", body, SETTINGS), str)

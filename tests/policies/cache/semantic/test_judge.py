@@ -1,6 +1,6 @@
 """Labels are given only where two answers clearly say the same, or clearly do not."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.cache.semantic.judge import is_same
@@ -50,6 +50,7 @@ def test_what_is_clear_and_what_is_not():
     assert wrong == []
 
 
+@settings(max_examples=25)
 @given(st.text(), st.text())
 def test_it_takes_whatever_providers_say(one, other):
     assert _told(CAPITAL, one, one) is True
