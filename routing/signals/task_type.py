@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from routing.signals.tool_stage import ToolStage
+from routing.signals.tool_stage import AT_WORK
 from routing.signals.view import View, words_of
 
 
@@ -20,6 +20,9 @@ class TaskType(StrEnum):
 
 
 NAMES = tuple(f"is_{kind.value}" for kind in TaskType)
+
+# To look into an enumeration takes ten times as long as a name of the module.
+_CODE, _MATHS, _EXTRACTION, _WRITING, _ANALYSIS, _FACTUAL, _SMALL_TALK, _AGENTIC = TaskType
 
 LEXICON = {
     "extraction": words_of(
@@ -53,25 +56,25 @@ def measure(view: View) -> tuple[float, ...]:
 
 def label(view: View) -> TaskType:
     """The kind with the most evidence; `factual` where there is none, as most short prompts are questions."""
-    if view.tool_stage in (ToolStage.CALLED, ToolStage.RESULT):
-        return TaskType.AGENTIC
+    if view.tool_stage in AT_WORK:
+        return _AGENTIC
     hits, words = view.hits, len(view.words)
     count = hits.get
     if words <= _SMALL_TALK_WORDS and "greeting" in hits and count("small_talk", 0) * 3 >= words:
-        return TaskType.SMALL_TALK
+        return _SMALL_TALK
     code = 2.0 * count("code", 0) + 1.2 * count("code_talk", 0)
     if count("symbol", 0) / (words or 1) > _MANY_SYMBOLS:
         code += 4.0
     maths = 1.2 * count("maths", 0) + 0.4 * count("quantity", 0) + 0.4 * len(view.numbers) + 0.5 * count("formula", 0)
     # In the order of their names, because of two with equal evidence the later name counts.
-    most, kind = 1.5 * count("reasoning", 0), TaskType.ANALYSIS
+    most, kind = 1.5 * count("reasoning", 0), _ANALYSIS
     if code >= most:
-        most, kind = code, TaskType.CODE
+        most, kind = code, _CODE
     if "extraction" in hits and (extraction := 2.0 * hits["extraction"]) >= most:
-        most, kind = extraction, TaskType.EXTRACTION
+        most, kind = extraction, _EXTRACTION
     factual = 1.0 + 0.5 * count("factual", 0) + 0.5 * view.choices
     if factual >= most:
-        most, kind = factual, TaskType.FACTUAL
+        most, kind = factual, _FACTUAL
     if maths >= most:
-        most, kind = maths, TaskType.MATHS
-    return TaskType.WRITING if "writing" in hits and 2.0 * hits["writing"] >= most else kind
+        most, kind = maths, _MATHS
+    return _WRITING if "writing" in hits and 2.0 * hits["writing"] >= most else kind

@@ -16,6 +16,10 @@ class ToolStage(StrEnum):
 
 NAMES = ("has_tools", "is_tool_loop")
 
+# To look into an enumeration takes ten times as long as a name of the module.
+_NONE, _OFFERED, _CALLED, _RESULT = ToolStage.NONE, ToolStage.OFFERED, ToolStage.CALLED, ToolStage.RESULT
+AT_WORK = (_CALLED, _RESULT)
+
 
 def measure(view: View) -> tuple[float, ...]:
     """Whether there are tools, and whether one is at work."""
@@ -28,13 +32,12 @@ def label(view: View) -> ToolStage:
     last = messages[-1] if isinstance(messages, list) and messages else None
     if isinstance(last, dict):
         if last.get("role") in ("tool", "function"):
-            return ToolStage.RESULT
+            return _RESULT
         if last.get("tool_calls") or last.get("function_call"):
-            return ToolStage.CALLED
-    return ToolStage.OFFERED if view.body.get("tools") or view.body.get("functions") else ToolStage.NONE
+            return _CALLED
+    return _OFFERED if view.body.get("tools") or view.body.get("functions") else _NONE
 
 
 _MEASURED: dict[str, tuple[float, float]] = {
-    stage.value: (float(stage is not ToolStage.NONE), float(stage in (ToolStage.CALLED, ToolStage.RESULT)))
-    for stage in ToolStage
+    stage.value: (float(stage is not ToolStage.NONE), float(stage in AT_WORK)) for stage in ToolStage
 }
