@@ -42,6 +42,23 @@ def check_money(config: Config, names: Names) -> Iterator[Finding]:
         for name, entry in getattr(config, section).items():
             yield from find_budget(entry.budget, names, (section, name, "budget"))
             yield from find_limits(entry.limits, names, (section, name, "limits"))
+    yield from _check_mirrors(config)
+
+
+def _check_mirrors(config: Config) -> Iterator[Finding]:
+    """Copies that nobody pays for, in a configuration that bounds what is spent otherwise."""
+    for name, route in config.routes.items():
+        mirror = route.mirror
+        if mirror is None or not config.budgets or route.budget is not None:
+            continue
+        model = config.models.get(mirror.model)
+        if model is not None and model.budget is None:
+            message = (
+                f"The copies that route '{name}' sends to '{mirror.model}' are paid from no budget: "
+                "nothing bounds what they cost."
+            )
+            hint = f"Give the route or the model '{mirror.model}' a 'budget'; those of callers do not pay for copies."
+            yield Finding("warning", "unpaid-mirror", message, ("routes", name, "mirror"), hint=hint)
 
 
 def find_budget(name: str | None, names: Names, path: Path) -> Iterator[Finding]:
