@@ -81,7 +81,7 @@ async def _explain(service: Service, given: dict[str, Any]) -> dict[str, Any]:
         return found | {"answered_by": use, "decided_by": "kept"}
     tier = service.cache.semantic.tier
     if tier is None:
-        return found | {"decided_by": "never_asked"}
+        return found | {"decided_by": "nothing_kept"}
     semantic = await tier.explain(question)
     answered_by = CacheUse.SEMANTIC if semantic["decided_by"] == "served" else None
     return found | {"answered_by": answered_by, "decided_by": semantic["decided_by"], "semantic": semantic}

@@ -7,7 +7,7 @@ from math import sqrt
 from operator import mul
 from typing import Any
 
-_FIRST_ROWS = 64
+_FIRST_ROWS = 4  # conversations leave many namespaces of one entry
 
 
 class Vectors:
