@@ -103,7 +103,9 @@ def add_routes(app: FastAPI, context: AdminContext) -> None:
         is_told = await cache.redis.purges.told(_TELL_S) if cache.redis is not None and is_shared else None
         await context.done(actor, after={"purged": purged} | purge.to_json())
         if untold:
-            raise AdminError(503, "purge_incomplete", untold)
+            incomplete = AdminError(503, "purge_incomplete", untold)
+            incomplete.is_noted = True
+            raise incomplete
         return JSONResponse({"object": "cache.purge", "purged": purged, "replicas_told": is_told})
 
 

@@ -17,7 +17,7 @@ class CacheMetrics:
         self._requests = counter(
             "signalbox_cache_requests_total",
             "Requests while the cache is on, by what it did: hit, normalised (a hit in other letters), semantic "
-            "(a hit by meaning), miss, shared (with one under way), bypass.",
+            "(a hit by meaning), miss, shared (with one under way), stale, bypass.",
             ("operation", "result"),
         )
         self._saved = counter("signalbox_cache_saved_usd_total", "What hits and shared answers would have cost.")
