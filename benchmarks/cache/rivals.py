@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cache.streams import Asked, Vectors
+from benchmarks.cache.streams import Asked, Replayed, Vectors
 
 _WORD = re.compile(r"\w+")
 
@@ -20,11 +20,11 @@ class Exact:
     def __init__(self) -> None:
         self._kept: dict[str, int] = {}
 
-    def look(self, at: int, asked: Asked) -> int | None:
+    def look(self, asked: Asked) -> int | None:
         return self._kept.get(asked.text)
 
-    def learn(self, at: int, asked: Asked, answers: Sequence[str]) -> None:
-        self._kept.setdefault(asked.text, at)
+    def learn(self, now: Replayed) -> None:
+        self._kept.setdefault(now.asked.text, now.at)
 
 
 class _Nearest:
@@ -42,15 +42,15 @@ class _Nearest:
     def keep(self, asked: Asked) -> None:
         raise NotImplementedError
 
-    def look(self, at: int, asked: Asked) -> int | None:
+    def look(self, asked: Asked) -> int | None:
         place, likeness = self.likeness(asked) if self._kept else (0, -1.0)
         self._is_hit = likeness >= self._least
         return self._kept[place] if self._is_hit else None
 
-    def learn(self, at: int, asked: Asked, answers: Sequence[str]) -> None:
+    def learn(self, now: Replayed) -> None:
         if not self._is_hit:
-            self.keep(asked)
-            self._kept.append(at)
+            self.keep(now.asked)
+            self._kept.append(now.at)
 
 
 class Jaccard(_Nearest):
@@ -150,22 +150,22 @@ class VCache(Cosine):
         self._doubts = np.geomspace(1e-5, 0.9, 60)
         self._quantiles = np.array([NormalDist().inv_cdf(1 - doubt) for doubt in self._doubts])
 
-    def look(self, at: int, asked: Asked) -> int | None:
+    def look(self, asked: Asked) -> int | None:
         self._near = self.likeness(asked) if self._kept else None
         self._is_hit = self._near is not None and self._random() >= self._tau(*self._near)
         return self._kept[self._near[0]] if self._is_hit and self._near is not None else None
 
-    def learn(self, at: int, asked: Asked, answers: Sequence[str]) -> None:
+    def learn(self, now: Replayed) -> None:
         if self._is_hit:
             return
         if self._near is not None:
             place, likeness = self._near
-            is_right = answers[self._kept[place]] == asked.answer
+            is_right = now.answers[self._kept[place]] == now.asked.answer
             self._labels[place].append((likeness, float(is_right)))
             if is_right:
                 return
-        self.keep(asked)
-        self._kept.append(at)
+        self.keep(now.asked)
+        self._kept.append(now.at)
         self._labels.append([(0.0, 0.0), (1.0, 1.0)])
 
     def _tau(self, place: int, likeness: float) -> float:

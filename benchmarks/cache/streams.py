@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,14 +61,22 @@ class Vectors:
         return row
 
 
-class Policy(Protocol):
-    """`look` gives the number of the earlier request whose answer is given, None for a miss. After a miss, and after a
-    hit that is asked anew as a check, `learn` gets the answers of all requests so far, the last one being its own.
+class Replayed(NamedTuple):
+    """A request that a policy was asked for. `answers` are those of all requests; earlier ones may be compared with
+    that of `at`.
     """
 
-    def look(self, at: int, asked: Asked) -> int | None: ...
+    at: int
+    asked: Asked
+    answers: Sequence[str]
 
-    def learn(self, at: int, asked: Asked, answers: Sequence[str]) -> None: ...
+
+class Policy(Protocol):
+    """`look` gives the number of the earlier request whose answer is given, None for a miss; `learn` follows."""
+
+    def look(self, asked: Asked) -> int | None: ...
+
+    def learn(self, now: Replayed) -> None: ...
 
 
 @dataclass(slots=True)
@@ -117,14 +125,14 @@ def replay(policy: Policy | None, asked: Sequence[Asked], *, has_normal: bool = 
             score.normal_hits += 1
             score.normal_wrong += answers[earlier] != one.answer
             continue
-        found = None if policy is None else policy.look(at, one)
+        found = None if policy is None else policy.look(one)
         if found is not None:
             score.hits += 1
             score.wrong += answers[found] != one.answer
         else:
             kept[one.normal] = at
         if policy is not None:
-            policy.learn(at, one, answers[: at + 1])
+            policy.learn(Replayed(at, one, answers))
         if at % 250 == 249:
             score.curve.append((at + 1, score.normal_hits + score.hits, score.normal_wrong + score.wrong))
     if isinstance(policy, Semantic):
@@ -145,19 +153,19 @@ class Semantic:
         self._wrong_labels = wrong_labels
         self._look: Any = None
 
-    def look(self, at: int, asked: Asked) -> int | None:
+    def look(self, asked: Asked) -> int | None:
         vector = None if self._vectors is None else self._vectors[asked.text]
         self._look = self.namespace.look(text_of(asked.text), vector)
         return int(self._look.best.key) if self._look.is_served else None
 
-    def learn(self, at: int, asked: Asked, answers: Sequence[str]) -> None:
-        look = self._look
+    def learn(self, now: Replayed) -> None:
+        look, asked = self._look, now.asked
         if not look.is_served:
             vector = None if self._vectors is None else self._vectors[asked.text]
-            self.namespace.add(b"%d" % at, text_of(asked.text), vector)
+            self.namespace.add(b"%d" % now.at, text_of(asked.text), vector)
         if look.needs_label:
             self.checks += look.is_served
-            is_right = answers[int(look.best.key)] == asked.answer
+            is_right = now.answers[int(look.best.key)] == asked.answer
             if self._noise.random() < self._wrong_labels:
                 is_right = not is_right
             self.namespace.learn(look, is_right, look.weight)
