@@ -1,6 +1,6 @@
 """How many pairs that may share an answer a rule accepts, where it wrongly accepts at most 1 % and 0.1 % of the others.
 
-    python -m benchmarks.cache.pairs --data FOLDER [--vectors FOLDER] [--only GROUP,GROUP...]
+    python -m benchmarks.cache.pairs --data FOLDER [--vectors FOLDER] [--only GROUP,GROUP...] [--json FILE]
 
 Ours is cross-validated by group: who scores a group was trained on the other groups. Guards count: what they refuse is
 never accepted. See `train.py` for the folders.
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--vectors", type=Path)
-    parser.add_argument("--only", default="", help="groups to report, separated by commas; all without")
+    parser.add_argument("--only", default="", help="groups to report by themselves as well, separated by commas")
     parser.add_argument("--json", type=Path, help="where the table is written as JSON")
     chosen = parser.parse_args()
     rows = read_rows(chosen.data) + made_pairs()
@@ -79,20 +79,24 @@ def main() -> None:
     scores["ours, nothing installed"] = out_of_fold(lexical)
     if vectors is not None:
         scores["ours, with embedder"] = out_of_fold(pairs_of(rows, vectors))
-    reported = (lexical.source == "gw") & (
-        np.isin(lexical.group, chosen.only.split(",")) if chosen.only else np.ones(len(lexical.y), bool)
-    )
-    labels = lexical.y[reported]
-    table = {
+    report = {"all groups": _table(scores, lexical, np.unique(lexical.group))}
+    if chosen.only:
+        report[chosen.only] = _table(scores, lexical, np.array(chosen.only.split(",")))
+    for name, table in report.items():
+        print(f"\n{name}\n\n| rule | true pairs at 1 % false | at 0.1 % |\n|---|---|---|")
+        for rule, shares in table.items():
+            print(f"| {rule} | {shares['0.01']:.3f} | {shares['0.001']:.3f} |")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+
+
+def _table(scores: dict[str, np.ndarray], pairs: Pairs, groups: np.ndarray) -> dict[str, dict[str, float]]:
+    reported = (pairs.source == "gw") & np.isin(pairs.group, groups)
+    labels = pairs.y[reported]
+    return {
         name: {str(share): round(accepted(found[reported], labels, share), 3) for share in (0.01, 0.001)}
         for name, found in scores.items()
     }
-    print(f"{int(labels.sum())} true pairs, {int((1 - labels).sum())} others")
-    print("| rule | true pairs at 1 % false | at 0.1 % |\n|---|---|---|")
-    for name, shares in table.items():
-        print(f"| {name} | {shares['0.01']:.3f} | {shares['0.001']:.3f} |")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

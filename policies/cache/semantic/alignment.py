@@ -46,8 +46,8 @@ def align(asked: Text, kept: Text) -> Alignment:
             v for v in (*kept.members, *kept.maybes) if v not in our_known and v in their_left | {*kept.maybes}
         ],
         names=_names(asked, our_left) + _names(kept, their_left),
-        our_unknown=[word for word in {*asked.rare, *asked.names} if word in our_left],
-        their_unknown=[word for word in {*kept.rare, *kept.names} if word in their_left],
+        our_unknown=_unknown(asked, our_left, theirs),
+        their_unknown=_unknown(kept, their_left, ours),
         typos=typos,
         has_content=not our_left.isdisjoint(asked.content) or not their_left.isdisjoint(kept.content),
     )
@@ -55,6 +55,20 @@ def align(asked: Text, kept: Text) -> Alignment:
 
 def _names(text: Text, left: set[str]) -> list[str]:
     return [word for word in text.names if word in left and word in text.rare]
+
+
+def _unknown(text: Text, left: set[str], others: list[str]) -> list[str]:
+    """Without common nouns and verbs of one stem on both sides: "fertilise", "fertiliser"."""
+    return [
+        word
+        for word in dict.fromkeys((*text.rare, *text.names))
+        if word in left and (word in text.names or not any(_is_one_stem(word, other) for other in others))
+    ]
+
+
+def _is_one_stem(left: str, right: str) -> bool:
+    most = max(len(left), len(right)) * 3 // 5
+    return most >= _SHORTEST and left[:most] == right[:most]
 
 
 def _match_typos(ours: list[str], theirs: list[str], asked: Text, kept: Text) -> int:

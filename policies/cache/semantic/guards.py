@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from policies.cache.semantic import questions
 from policies.cache.semantic.alignment import Alignment, align
+from policies.cache.semantic.english.antonyms import WEAK
 from policies.cache.semantic.english.kinds import KINDS, STRICT
 from policies.cache.semantic.opposites import are_opposites
 from policies.cache.semantic.text import Text
@@ -29,8 +30,9 @@ class Guard(StrEnum):
     TENSE = "tense"
 
 
+_PERSONS = {"me": "i", "him": "he", "her": "she", "us": "we", "them": "they"}
 _ARTICLES = frozenset(["a", "an", "the"])
-_NO_VERBS = frozenset("and or the a an of in on at for to with is are do does".split())  # noqa: SIM905
+_NO_VERBS = frozenset("and or is are was were do does did".split())  # noqa: SIM905
 
 
 def refusal(asked: Text, kept: Text) -> Guard | None:
@@ -55,6 +57,8 @@ def _of_equal_words(asked: Text, kept: Text) -> Guard | None:
         return _quotes(asked, kept)
     if questions.are_different(asked.question, kept.question):
         return Guard.QUESTION_WORD
+    if asked.degree and kept.degree and asked.degree != kept.degree:
+        return Guard.EXCLUSIVE_SET
     return Guard.TENSE if _is_other_tense(asked, kept) else None
 
 
@@ -81,15 +85,13 @@ def _opposite(asked: Text, kept: Text, aligned: Alignment) -> Guard | None:
     """Two words that deny each other, unless one of them is itself denied: "not correct", "wrong"."""
     surplus = len(asked.negated) - len(kept.negated)
     has_antonym = False
-    for left in aligned.ours:
-        for right in aligned.theirs:
-            if are_opposites(left, right):
-                if surplus > 0 and left in asked.negated:
-                    surplus -= 1
-                elif surplus < 0 and right in kept.negated:
-                    surplus += 1
-                else:
-                    has_antonym = True
+    for left, right in _opposites(aligned):
+        if surplus > 0 and left in asked.negated:
+            surplus -= 1
+        elif surplus < 0 and right in kept.negated:
+            surplus += 1
+        else:
+            has_antonym = True
     if surplus:
         return Guard.NEGATION
     if has_antonym:
@@ -98,6 +100,16 @@ def _opposite(asked: Text, kept: Text, aligned: Alignment) -> Guard | None:
         if left != right and left in kept.words and right in asked.words:
             return Guard.NEGATION
     return None
+
+
+def _opposites(aligned: Alignment) -> list[tuple[str, str]]:
+    """Pairs of words left over that deny each other; little words only where nothing else is left."""
+    return [
+        (left, right)
+        for left in aligned.ours
+        for right in aligned.theirs
+        if are_opposites(left, right) or (not aligned.has_content and right in WEAK.get(left, ()))
+    ]
 
 
 def _amount(asked: Text, kept: Text) -> Guard | None:
@@ -136,11 +148,19 @@ def _values(asked: Text, kept: Text, aligned: Alignment) -> Guard | None:
 def _order(asked: Text, kept: Text, aligned: Alignment) -> Guard | None:
     if asked.roles != kept.roles and _are_swapped(asked, kept):
         return Guard.DIRECTION
-    if not aligned.has_content and asked.words != kept.words and _are_turned(asked.words, kept.words):
+    if asked.words != kept.words and _are_turned(asked.words, kept.words):
         return Guard.ROLE
-    if asked.question == kept.question == "who" and asked.has_do != kept.has_do and not aligned.has_content:
+    if aligned.has_content or asked.question != kept.question:
+        return None
+    # "Who manages Ann?", "Who does Ann manage?"
+    if (
+        asked.has_do != kept.has_do
+        and asked.question in ("who", "what", "which")
+        and ("by" in asked.words) == ("by" in kept.words)
+    ):
         return Guard.ROLE
-    return None
+    # "your name", "my name"; whoever asks how something is done says either
+    return Guard.ROLE if {asked.persons, kept.persons} == {1, 2} and asked.question != "how" else None
 
 
 def _are_swapped(asked: Text, kept: Text) -> bool:
@@ -155,7 +175,7 @@ def _are_swapped(asked: Text, kept: Text) -> bool:
     place = {value: number for number, value in enumerate(theirs)}
     for number, left in enumerate(shared):
         for right in shared[number + 1 :]:
-            if place[left] < place[right] or not _is_one_sort(left, right, asked):
+            if place[left] < place[right] or not _is_one_sort(left, right, asked, kept):
                 continue
             if not (ours[left] and ours[right] and ours[left] == theirs[left] and ours[right] == theirs[right]):
                 return True
@@ -164,17 +184,23 @@ def _are_swapped(asked: Text, kept: Text) -> bool:
     return False
 
 
-def _is_one_sort(left: str, right: str, text: Text) -> bool:
+def _is_one_sort(left: str, right: str, asked: Text, kept: Text) -> bool:
+    """Whether one could stand where the other stands. Of names nobody knows what they are of."""
     if left in KINDS or right in KINDS:
         return not set(KINDS.get(left, ())).isdisjoint(KINDS.get(right, ()))
-    if left in text.numbers or right in text.numbers:
-        return left in text.numbers and right in text.numbers
-    return True
+    if left in asked.numbers or right in asked.numbers:
+        units = dict(zip(asked.numbers, asked.units, strict=True))
+        return units.get(left, left) == units.get(right, right) or {units.get(left), units.get(right)} == {
+            "",
+            "percent",
+        }
+    names = (*asked.names, *kept.names)
+    return (left in names) == (right in names)
 
 
 def _are_turned(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether the same words change sides of one of them: "cats chase dogs", "dogs chase cats"."""
-    left, right = ([word for word in side if word not in _ARTICLES] for side in (ours, theirs))
+    left, right = ([_PERSONS.get(word, word) for word in side if word not in _ARTICLES] for side in (ours, theirs))
     if sorted(left) != sorted(right) or len(set(left)) < len(left):
         return False
     place = {word: number for number, word in enumerate(right)}
@@ -185,9 +211,11 @@ def _are_turned(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
 def _asking(asked: Text, kept: Text, aligned: Alignment) -> Guard | None:
     if questions.are_different(asked.question, kept.question):
         return Guard.QUESTION_WORD
-    if not aligned.has_content and _is_other_tense(asked, kept):
-        return Guard.TENSE
-    return None
+    if aligned.has_content:
+        return None
+    if asked.degree and kept.degree and asked.degree != kept.degree:
+        return Guard.EXCLUSIVE_SET
+    return Guard.TENSE if _is_other_tense(asked, kept) else None
 
 
 def _is_other_tense(asked: Text, kept: Text) -> bool:

@@ -84,7 +84,7 @@ def _how(after: str) -> str:
         return "duration"
     if after == "come":
         return "why"
-    return "often" if after in ("often", "frequent") else "degree" if after in _DEGREES else "how"
+    return "often" if after in ("often", "frequent", "frequently") else "degree" if after in _DEGREES else "how"
 
 
 def _what(words: list[str], place: int) -> str:
@@ -135,6 +135,22 @@ def is_personal(words: list[str], kind: str) -> bool:
         word in ("i", "we") and before in ("did", "have", "am", "was", "were", "had", "do")
         for before, word in pairwise(words)
     ) and ("have" in words or "do" not in words)
+
+
+def degree(spoken: list[str], words: list[str]) -> str:
+    """Whether something is compared with one other, or with all."""
+    for said, word in zip(spoken, words, strict=False):
+        if said in ("most", "least") or (said.endswith("est") and _is_made_of(said[:-3], word)):
+            return "most"
+        if said in ("more", "less") or (said.endswith("er") and _is_made_of(said[:-2], word)):
+            return "more"
+    return ""
+
+
+def _is_made_of(stem: str, word: str) -> bool:
+    """Whether a stem without its ending is a word: "fast", "bigg", "easi", "larg"; letters may have changed places."""
+    letters = sorted(stem)
+    return any(letters == sorted(form) for form in (word, word + word[-1:], word[:-1] + "i", word[:-1]))
 
 
 def persons(words: list[str]) -> int:

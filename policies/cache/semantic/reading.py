@@ -12,6 +12,7 @@ from policies.cache.semantic.splitting import BREAK, CODE, NUMBER, WORD, Token
 
 _FRAME, _HOW, _CONCEPT = range(3)
 _NUMBER_STARTS = frozenset(["a", *SMALL, *TENS, *ORDINALS, *OTHERS])
+_SCALES_OF_HEAT = ("celsius", "fahrenheit", "kelvin")
 _PARTICLES = frozenset(["on", "off", "up", "down", "in", "out", "back", "away"])
 _WIDEST_SPLIT = 4
 _DETERMINERS = frozenset(["the", "a", "an", "this", "that", "my", "your", "our", "his", "her", "their"])
@@ -143,7 +144,7 @@ def _item(token: Token, word: str, has_capitals: bool, reading: Reading) -> Item
     if member in KINDS:
         reading.known += 1
         return Item(WORD, member, surface, kinds=KINDS[member], is_name=is_name)
-    if unit := _plain_unit(surface):
+    if unit := _plain_unit(surface) or _plain_unit(word):
         reading.known += 1
         return Item(WORD, unit, surface, unit=unit)
     is_known = word in KNOWN or bool(maybe) or "_" in word
@@ -201,6 +202,8 @@ def _with_unit(tokens: list[Token], end: int, value: str, unit: str, reading: Re
             unit, end = "percent", end + 2
         elif found := UNITS.get(follower) or UNITS.get(base(follower)):
             unit, end = found, end + 1
+            if unit == "degree" and end < len(tokens) and (found := UNITS.get(tokens[end].value)) in _SCALES_OF_HEAT:
+                unit, end = found, end + 1
     reading.items.append(Item(NUMBER, value, value, unit=unit))
     return end
 

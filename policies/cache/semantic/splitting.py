@@ -97,7 +97,7 @@ def _take(text: str, tokens: list[Token]) -> None:
         bare = _bare(chunk)
         if bare:
             _odd(bare, tokens, is_start)
-        elif chunk in "+-*/<>%":
+        elif chunk in _OPERATIONS and chunk != "!":
             tokens.append(Token(WORD, _OPERATIONS[chunk]))
         is_start = chunk[-1] in ".?!:;" or (is_start and (not bare or bare.lower() in COURTESY))
         if is_start or chunk[-1] == ",":
@@ -132,22 +132,29 @@ def _odd(chunk: str, tokens: list[Token], is_start: bool) -> None:
     small = chunk.lower()
     if chunk.isalpha():
         _word(chunk, tokens, is_start)
-    elif small in _WRITTEN:
-        tokens.append(Token(WORD, _WRITTEN[small]))
-    elif small in _WHOLE:
-        tokens += [Token(WORD, part) for part in _WHOLE[small]]
+    elif written := _WHOLE.get(small) or _WRITTEN.get(small):
+        parts = (written,) if isinstance(written, str) else written
+        tokens += [Token(WORD, part) for part in parts]
     elif _CONTRACTED.match(chunk):
         _contracted(chunk, tokens, is_start)
-    elif _VERSION.match(chunk):
+    elif _COMPOUND.match(chunk):
+        parts = tuple(re.split(r"[-/&]", chunk))
+        if parts[-1].lower() == "free":  # "sugar-free"
+            parts = ("without", *parts[:-1])
+        for part in parts:
+            _word(part, tokens, is_start)
+    else:
+        _number(chunk, small, tokens)
+
+
+def _number(chunk: str, small: str, tokens: list[Token]) -> None:
+    if _VERSION.match(chunk):
         tokens.append(Token(VERSION, small.removeprefix("v")))
     elif found := _NUMBER.match(chunk):
         tokens.append(Token(NUMBER, found[2], (found[1] or found[3]) + found[4].lower()))
     elif found := _COUNTED.match(chunk):
         tokens.append(Token(NUMBER, found[1]))
         tokens += [Token(WORD, part) for part in found[2].lower().split("-")]
-    elif _COMPOUND.match(chunk):
-        for part in re.split(r"[-/&]", chunk):
-            _word(part, tokens, is_start)
     else:
         _signs(chunk, tokens)
 
@@ -155,7 +162,7 @@ def _odd(chunk: str, tokens: list[Token], is_start: bool) -> None:
 def _contracted(chunk: str, tokens: list[Token], is_start: bool) -> None:
     small = chunk.lower()
     for ending, meaning in _SHORT.items():
-        if small.endswith(ending):
+        if small.endswith(ending) and small != ending:
             stem = chunk[: -len(ending)]
             if ending != "'s" or stem.lower() in _IS_AFTER:
                 _word(stem, tokens, is_start)

@@ -60,6 +60,7 @@ class Text:
     tense: str
     persons: int
     has_do: bool
+    degree: str
     template: str
     slots: tuple[str, ...]
     grams: int
@@ -70,7 +71,7 @@ class Text:
 
 
 _NOTHING = Text(
-    *((),) * 14, question="", tense="", persons=0, has_do=False, template="", slots=(), grams=0,
+    *((),) * 14, question="", tense="", persons=0, has_do=False, degree="", template="", slots=(), grams=0,
     is_known_language=False, is_timely=False, is_personal=False, is_fit=False,
 )  # fmt: skip
 
@@ -107,6 +108,7 @@ def analyse(text: str) -> Text:
         tense=questions.tense(raw),
         persons=questions.persons(raw),
         has_do=not {"do", "does", "did"}.isdisjoint(raw),
+        degree=questions.degree(raw, words),
         template=" ".join("#" if item.kind == NUMBER else "*" if _is_slot(item) else item.value for item in items),
         slots=slots,
         grams=_grams(items),

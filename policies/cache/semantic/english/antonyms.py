@@ -156,17 +156,28 @@ _PAIRS = """
 """.split()  # noqa: SIM905
 
 
-def _by_word() -> dict[str, frozenset[str]]:
+# Little words that tell two prompts apart where nothing else does.
+_WEAK_PAIRS = """
+    up-down in-out on-under all-one all-some all-any some-one both-one both-either can-should can-must may-must
+    may-should
+    could-must must-should do-should he-she his-her him-her they-he they-she i-he i-she we-they who-whose here-there
+    this-that these-those left-over into-from towards-from during-before during-after until-after since-until by-after
+    every-some every-one each-one everywhere-somewhere anything-everything
+""".split()  # noqa: SIM905
+
+
+def _by_word(pairs: list[str]) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
-    for pair in _PAIRS:
+    for pair in pairs:
         left, _, right = pair.partition("-")
         found.setdefault(left, set()).add(right)
         found.setdefault(right, set()).add(left)
     return {word: frozenset(others) for word, others in found.items()}
 
 
-ANTONYMS = _by_word()
-_PREFIXES = ("un", "dis", "in", "im", "il", "ir", "non", "de", "mis", "anti", "a", "counter", "re")
+ANTONYMS = _by_word(_PAIRS)
+WEAK = _by_word(_WEAK_PAIRS)
+_PREFIXES = ("un", "dis", "in", "im", "il", "ir", "non", "de", "mis", "anti", "counter")
 _TWIN_PREFIXES = (
     ("over", "under"),
     ("pre", "post"),

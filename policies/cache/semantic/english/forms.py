@@ -4,13 +4,15 @@ from functools import lru_cache
 
 from policies.cache.semantic.english.antonyms import ANTONYMS
 from policies.cache.semantic.english.kinds import SPELLED
+from policies.cache.semantic.english.quantities import UNITS
 from policies.cache.semantic.english.synonyms import CONCEPTS
 from policies.cache.semantic.english.vocabulary import COURTESY, FUNCTION, VOCABULARY
 
 _IRREGULAR = dict(
     pair.split(":")
     for pair in """
-    went:go gone:go goes:go came:come took:take taken:take made:make gave:give given:give found:find lost:lose
+    founded:founded founder:founder founders:founder went:go gone:go goes:go came:come took:take taken:take
+    made:make gave:give given:give found:find lost:lose
     bought:buy sold:sell paid:pay sent:send spent:spend built:build kept:keep left:leave felt:feel meant:mean met:meet
     told:tell said:say saw:see seen:see heard:hear knew:know known:know thought:think taught:teach caught:catch
     brought:bring wrote:write written:write drove:drive driven:drive broke:break spoke:speak spoken:speak stole:steal
@@ -113,5 +115,6 @@ def _candidates(word: str) -> list[str]:
 
 
 KNOWN |= {base(word) for words in _PHRASES for word in words}
+KNOWN |= {unit for unit in UNITS if len(unit) > 4}
 KNOWN |= {base(part) for word in ANTONYMS for part in word.split("_")}
 base.cache_clear()

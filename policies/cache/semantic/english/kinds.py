@@ -98,7 +98,7 @@ _SETS: dict[str, str] = {
     """,
     "currency": """
         dollar dollars usd/euro euros eur/pound_sterling gbp sterling/yen jpy/yuan cny renminbi rmb/rupee rupees inr
-        /franc francs chf/rouble ruble rub/won krw/peso pesos mxn/real_brl brl/krona sek/nok/dkk/zloty pln
+        /franc francs chf/rouble ruble rub/krw/peso pesos mxn/real_brl brl/krona sek/nok/dkk/zloty pln
         /forint huf/lira try_lira/rand zar/cad/aud/nzd/sgd/hkd/aed dirham/riyal sar/shekel ils/baht thb/bitcoin btc
         /ethereum eth/dogecoin/cent cents
     """,

@@ -1,6 +1,7 @@
 """Words and phrases that may stand for each other in a question: between two strokes the first stands for all."""
 
 _CLUSTERS = """
+pronounce pronunciation /
 enable activate turn_on switch_on / disable deactivate turn_off switch_off / set_up setup / shut_down shutdown
 power_off / log_in login sign_in signin log_on / log_out logout sign_out signout log_off / register sign_up signup
 enrol create_an_account open_an_account / backup back_up make_a_backup take_a_backup create_a_backup / restore
