@@ -12,7 +12,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 WORKERS ?= 4
 IN_PARALLEL := -n $(WORKERS) --dist worksteal
 
-.PHONY: install demo serve test coverage check collect clients lock format bench bench-peers soak fuzz sbom clean
+.PHONY: install demo serve test coverage check collect clients lock format bench bench-peers soak soak-sockets fuzz sbom clean
 
 install: $(INSTALLED)
 
@@ -67,9 +67,13 @@ format: install
 bench: install
 	$(BIN)/python -m benchmarks.load
 
-# A million scenarios on a virtual clock; an hour on two cores. Stops at the first that fails.
+# A million scenarios on a virtual clock; half an hour on two cores. Stops at the first that fails.
 soak: install
 	$(BIN)/python -m tests.simulation --count 1000000 $(ARGS)
+
+# Requests over real sockets for ten minutes, or as ARGS=--seconds says: nothing that the gateway holds may grow.
+soak-sockets: install
+	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 # The parsers with many more and other examples than a test run has; some minutes, or what COUNT says.
 COUNT ?= 20000

@@ -89,7 +89,8 @@ class FeedbackBook:
             return
         now = self._clock()
         key = (outcome.caller, request.request_id)
-        sketch = orjson.dumps(sketch_of(request.body))
+        # A copy: what orjson returns is cut from a buffer of many times its length, and this is kept for a day.
+        sketch = bytes(memoryview(orjson.dumps(sketch_of(request.body))))
         self._forget(now)
         entry = self._entries.get(key)
         if entry is None or entry.sketch != sketch:

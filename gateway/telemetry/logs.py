@@ -56,7 +56,8 @@ class BatchWriter:
         if len(self._lines) >= _MAX_WAITING_LINES:
             self.on_dropped(1)
             return
-        self._lines.append(line)
+        # A copy: what orjson returns is cut from a buffer of many times its length, and the rest is hardly used again.
+        self._lines.append(line + b"\n")
         if not self._has_lines.is_set():
             self._has_lines.set()
 
@@ -80,13 +81,12 @@ class BatchWriter:
         lines, self._lines = self._lines, []
         if not lines:
             return
-        lines.append(b"")
-        left = memoryview(b"\n".join(lines))
+        left = memoryview(b"".join(lines))
         try:
             while left:
                 left = left[self._stream.write(left) or 0 :]
         except (OSError, ValueError):
-            self.on_dropped(len(lines) - 1)  # the reader of our output is gone; serving goes on
+            self.on_dropped(len(lines))  # the reader of our output is gone; serving goes on
 
 
 class Logger:

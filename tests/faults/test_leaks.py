@@ -12,7 +12,7 @@ from tests.fakes.http import Answer, send
 from tests.fakes.script import error, reply, sse
 from tests.faults.other_apis import APIS
 from tests.faults.setup import AUTH, MID_EVENT
-from tests.faults.soak import Soak, excess
+from tests.faults.soak import MIB, MOST_BYTES_EACH, Held, Soak, excess, slope
 
 pytestmark = pytest.mark.e2e
 only = pytest.mark.parametrize
@@ -86,3 +86,17 @@ def test_row_39_soak_with_aborts(gateway, upstream, chaos, lane):
     assert excess(before, soak.held(), soak.requests - warm) == []
     assert gateway.metric("signalbox_in_flight") <= 1
     assert gateway.metric("signalbox_tasks") < 50
+
+
+def test_a_leak_is_told_from_a_step():
+    """What the long soak says of memory that grows with every request, and of memory that grows now and then."""
+
+    def held(bytes_of):
+        return [(number, Held(70 * MIB + int(bytes_of(number)), 20, 5)) for number in range(10_000, 100_000, 2_500)]
+
+    assert slope(held(lambda number: 64 * number)) > MOST_BYTES_EACH
+    assert slope(held(lambda number: 64 * number + (number % 5_000) * 100)) > MOST_BYTES_EACH, "also where it is uneven"
+    assert slope(held(lambda number: 23 * MIB * (number > 50_000))) == 0
+    assert slope(held(lambda number: 0)[:3]) is None
+    first, last = held(lambda number: 70 * MIB * (number > 50_000))[::35]
+    assert excess(first[1], last[1], 90_000) != []

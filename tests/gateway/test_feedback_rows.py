@@ -1,6 +1,7 @@
 """What feedback keeps and for how long, what it takes for a hint, and how its file grows."""
 
 import json
+import resource
 from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
@@ -69,6 +70,18 @@ def test_a_row_has_what_training_needs() -> None:
             "application": "app",
         }
     ]
+
+
+def test_what_is_kept_of_a_request_takes_little_more_than_its_length() -> None:
+    """What makes the JSON writes into a buffer of many times its length, and hardly gives back the rest."""
+    desk, before = Desk(), _resident_bytes()
+    for number in range(4_000):
+        desk.answer(f"{number} {'word ' * 120}")
+    assert _resident_bytes() - before < 20 * 2**20, "2.5 MB of prompts, and as much again for the rest"
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def test_two_models_that_answered_the_same_request_share_a_row() -> None:

@@ -5,8 +5,10 @@ import io
 import json
 import logging
 import os
+import resource
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -208,6 +210,27 @@ def test_a_blocked_reader_blocks_nobody_and_what_is_lost_is_counted():
     stream.opened.set()
     writer.close()
     assert stream.data == b"first\n" + b"".join(b"%d\n" % n for n in range(_MAX_WAITING_LINES))
+
+
+def test_lines_that_wait_take_little_more_than_their_length():
+    """What makes the JSON writes into a buffer of many times the line, and hardly gives back the rest."""
+    gone = threading.Event()
+
+    class Stopped:
+        def write(self, data):
+            gone.wait()
+            return len(data)
+
+    log = Logger(BatchWriter(Stopped(), interval_s=0.001), "info")
+    before = resident_bytes()
+    for number in range(10_000):
+        log.info("request", request_id=f"req-{number}", words="x" * 400)
+    assert resident_bytes() - before < 20 * 2**20, "4.5 MB of lines"
+    gone.set()
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def test_a_reader_that_is_gone_is_counted_as_well():
