@@ -6,6 +6,7 @@ uvicorn is pinned, because these classes rely on the shape of its own.
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from random import Random
 from typing import Any
 from urllib.parse import unquote
@@ -54,6 +55,7 @@ class Connection(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _reader_watch: ReaderWatch | None = None
     _is_surplus = False
+    idle_until = inf  # when the wait for the next request is over (loop time)
     server_state: DrainingState
     head_s = _HEAD_S
     write_stall_s = _WRITE_STALL_S
@@ -96,7 +98,7 @@ class Connection(HttpToolsProtocol):
             self._closing_for("pipeline")
             raise ValueError("too many requests ahead of their answers")  # the parser stops here
         # Only a whole head ends the wait for a next request: blank lines or an unwanted body's rest keep nothing open.
-        self._unset_keepalive_if_required()
+        self.idle_until = inf
         self._in_head = False
         self._head_bytes = 0
         if self._head_timer is not None:
@@ -154,7 +156,27 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._head_bytes = True, 0
         self.data_received(b"\r\n".join([*lines, b"", rest]))
 
+    def on_response_complete(self) -> None:
+        """As uvicorn has it, but with one timer for all of a connection: to make and end one for each request would be
+        felt. It may come early, and then goes on.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self.idle_until = self.loop.time() + self.timeout_keep_alive
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_at(self.idle_until, self.timeout_keep_alive_handler)
+
     def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self.idle_until > self.loop.time():
+            if self.idle_until < inf:
+                self.timeout_keep_alive_task = self.loop.call_at(self.idle_until, self.timeout_keep_alive_handler)
+            return
         # A peer that has not read its last answer by now would keep it in our memory for ever.
         if self.transport.get_write_buffer_size():
             self._abort_for("write_stall")
@@ -210,7 +232,7 @@ class Connection(HttpToolsProtocol):
     @property
     def is_idle(self) -> bool:
         """Between two requests."""
-        return self.timeout_keep_alive_task is not None and not self._in_head and not self.transport.is_closing()
+        return self.idle_until < inf and not self._in_head and not self.transport.is_closing()
 
     def _abort_for(self, reason: str) -> None:
         self.transport.abort()
@@ -223,6 +245,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

@@ -80,15 +80,47 @@ def test_what_is_no_request_does_not_keep_a_connection(what):
         client.writer.write(HEALTH if what == b"\r\n" else big.replace(b"/v1/chat/completions", b"/nowhere"))
         assert statuses(await said(client)) in ([200], [404])
         (connection,) = gateway.state.connections
-        timer = connection.timeout_keep_alive_task
+        timer, over = connection.timeout_keep_alive_task, connection.idle_until
         assert timer is not None
         client.writer.write(what)
         await turns(0.05)
         assert connection.timeout_keep_alive_task is timer
+        assert connection.idle_until == over
         assert not timer.cancelled()
         client.writer.close()
 
     serve(work)
+
+
+def test_one_timer_is_for_all_idle_times_of_a_connection():
+    """It ends the connection when the last wait is over, and neither before that nor while a request is answered."""
+
+    async def work(gateway):
+        client = await gateway.connect()
+        client.writer.write(HEALTH)
+        assert statuses(await said(client)) == [200]
+        (connection,) = gateway.state.connections
+        first = connection.timeout_keep_alive_task
+        client.writer.write(HEALTH)
+        assert statuses(await said(client)) == [200]
+        assert connection.timeout_keep_alive_task is first
+        connection.timeout_keep_alive_handler()  # armed for the first wait, it comes too early for the second
+        assert connection.timeout_keep_alive_task not in (None, first)
+        assert not connection.transport.is_closing()
+        client.writer.write(post(CHAT))
+        await until(lambda: gateway.service.in_flight == 1)
+        assert not connection.is_idle
+        connection.timeout_keep_alive_handler()
+        assert connection.timeout_keep_alive_task is None
+        assert statuses(await said(client)) == [200]
+        assert connection.timeout_keep_alive_task is not None
+        connection.idle_until = gateway.service.loop.time()
+        connection.timeout_keep_alive_handler()
+        assert client.is_closed or await client.read_all(3.0) == b""
+        assert client.is_closed
+        client.writer.close()
+
+    serve(work, Answer(GOOD.pieces, open_s=0.2))
 
 
 def test_pipelined_requests_are_bounded():
