@@ -2,14 +2,13 @@
 
 Every module of `routing.signals` that has `NAMES` contributes; a new signal is a new file there. What it lists in
 `COUNTS` is the logarithm of how many words belong to a class of its `LEXICON`; `measure` gives its other features, in
-the order of `NAMES`.
+the order of `NAMES`. `ALONE` may have what gives one of them without the others, as a tuple of one.
 """
 
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from itertools import chain
 from math import log1p
 from operator import itemgetter
 from types import ModuleType
@@ -82,10 +81,19 @@ def extract_text(text: str) -> Features:
 def reader(names: Sequence[str]) -> Callable[[View], tuple[float, ...]]:
     """What reads these features, in this order; no signal is asked that has none of them."""
     counted = [name for name in names if name in COUNTS]
-    modules = [module for module in _MODULES if not set(_measured(module)).isdisjoint(names)]
-    found = [*counted, *chain.from_iterable(map(_measured, modules))]
+    measured: list[str] = []
+    measures: list[Callable[[View], tuple[float, ...]]] = []
+    for module in _MODULES:
+        offered, alone = _measured(module), getattr(module, "ALONE", {})
+        wanted = [name for name in offered if name in names]
+        if len(wanted) == 1 and wanted[0] in alone:
+            measured += wanted
+            measures.append(alone[wanted[0]])
+        elif wanted:
+            measured += offered
+            measures.append(module.measure)
+    found = [*counted, *measured]
     classes = _picker(places(counted))
-    measures = [module.measure for module in modules]
     in_order = _picker([found.index(name) for name in names])
 
     def read(view: View) -> tuple[float, ...]:

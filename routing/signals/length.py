@@ -15,6 +15,9 @@ def measure(view: View) -> tuple[float, ...]:
     return (log1p(view.tokens), log1p(count), letters / count if count else 0.0)
 
 
+ALONE = {"log_tokens": lambda view: (log1p(view.tokens),)}
+
+
 def tokens(view: View) -> int:
     """Estimated tokens of the whole turn, of which only a part is looked at closely. Within 30 % for English."""
     seen = len(view.text)

@@ -34,6 +34,9 @@ def measure(view: View) -> tuple[float, ...]:
     )
 
 
+ALONE = {"variety": lambda view: (view.distinct / (len(view.words) or 1),)}
+
+
 def choices(view: View) -> int:
     """How many answers are offered as A, B, C, ..., each at the start of a line."""
     text = view.text
