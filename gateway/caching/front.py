@@ -111,6 +111,8 @@ class CacheFront:
                 outcome = await self._give(question, found) or await self._following.join(question)
             if outcome is not None:
                 return outcome
+        elif question.wish.may_keep:
+            looks = [look for tier in self._tiers if (look := tier.renewal(question)) is not None]
         if not question.wish.may_ask:
             self._metrics.note(question.request.operation, CacheUse.MISS)
             raise not_kept()

@@ -223,7 +223,9 @@ class RedisAnswers:
         except ForgedError:
             return Lookup.REFUSED, None
         if not place.holds(kept.entry):
-            return Lookup.REFUSED, None
+            # A renewed answer is not found by its words any more, while what pointed to the old one is still there.
+            is_renewed = place.loose_key is not None and kept.entry.loose_key is None
+            return Lookup.MISS if is_renewed else Lookup.REFUSED, None
         if not self.log.allows(kept.entry, kept.era, kept.seq) or self.purges.takes(kept.entry):
             return Lookup.MISS, None
         return Lookup.HIT, kept

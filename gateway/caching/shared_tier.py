@@ -130,6 +130,11 @@ class RedisTier:
         log = self._answers.log
         return SharedLook(found, self, place, log.era, log.seq)
 
+    def renewal(self, question: Question) -> SharedLook:
+        """The old answer has to go, or it would come back when memory has lost the new one."""
+        place, log = Place(question.key, None, question.partition, self._secret(question)), self._answers.log
+        return SharedLook(None, self, place, log.era, log.seq)
+
     async def find(self, question: Question, keys: Sequence[bytes]) -> Sequence[Entry | None]:
         """Embeddings, of requests with few new inputs."""
         if len(keys) > _MOST_VECTORS:

@@ -43,6 +43,9 @@ class Tier(Protocol):
         It keeps its own time limit and raises nothing: a failure is a miss. It may be cancelled.
         """
 
+    def renewal(self, question: Question) -> Look | None:
+        """Somebody wants a new answer whatever is kept: who hears of it, None where this tier need not."""
+
 
 class VectorStore(Protocol):
     """Another place with kept embeddings, each under the key of one input."""

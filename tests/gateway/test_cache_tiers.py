@@ -22,6 +22,9 @@ class Elsewhere:
         entry = self.entries.get(question.key)
         return _Look(self, None if entry is None else Found(entry, CacheUse.HIT, b"x-where: elsewhere\r\n"))
 
+    def renewal(self, question):
+        return _Look(self, None)
+
     async def find(self, question, keys):
         return [self.entries.get(key) for key in keys]
 
@@ -55,6 +58,16 @@ def test_what_is_new_is_told_to_the_tiers_and_found_there():
         again = await scene.ask()
         assert (again.cache, again.head_lines.endswith(b"x-where: elsewhere\r\n")) == (CacheUse.HIT, True)
         assert len(first.kept) == 1, "what is found is not new"
+
+    play(work, REPLY)
+
+
+def test_who_wants_it_new_gives_it_to_the_others():
+    async def work(scene):
+        tier = Elsewhere()
+        attach(scene, tier)
+        await scene.ask(cache_control="no-cache")
+        assert (tier.looks, len(tier.kept)) == (0, 1)
 
     play(work, REPLY)
 

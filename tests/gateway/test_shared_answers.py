@@ -45,6 +45,25 @@ def test_the_answer_of_one_is_a_hit_of_the_other(redis):
     play(story())
 
 
+def test_a_renewed_answer_replaces_the_old_one_for_all(redis):
+    async def story():
+        async with replicas(redis.url, *[QUICK] * 3) as (one, two):
+            await one.ask("Who wrote Faust?")
+            await one.written()
+            (old,) = one.keeper.shelf
+            assert (await two.ask("Who wrote Faust?", cache_control="no-cache")).cache is CacheUse.MISS
+            await two.written()
+            one.keeper.shelf.drop(old.key)
+            assert (await one.ask("Who wrote Faust?")).cache is CacheUse.HIT
+            (new,) = one.keeper.shelf
+            assert new.stored_s > old.stored_s
+            one.keeper.shelf.drop(new.key)
+            assert (await one.ask("who wrote faust")).cache is CacheUse.MISS
+            assert one.redis.lookups["refused"] == 0
+
+    play(story())
+
+
 def test_a_crowd_is_one_look_up(redis):
     async def story():
         async with replicas(redis.url, QUICK) as (one, two):

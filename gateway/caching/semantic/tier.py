@@ -95,6 +95,9 @@ class SemanticTier:
             self._on_error(error)
             return None
 
+    def renewal(self, _: Question) -> None:
+        """What is new under an old key is not compared with until it is asked for again."""
+
     async def _look(self, question: Question) -> Prepared | None:
         settings = self._choice.of(question.name)
         if settings is None:
