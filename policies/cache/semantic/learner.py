@@ -10,6 +10,7 @@ from policies.cache.semantic.threshold import lowest
 
 _LABELS = 1_200
 _REFIT = 150
+_CONFIRM = 60  # labels until a lower threshold is tried again
 _FOLDS = 5
 Z = 1.28
 
@@ -17,6 +18,9 @@ Z = 1.28
 class Learner:
     """Labels in, scores and a threshold out. A refit is spread over the labels that follow it, one fit each, so that no
     label takes long.
+
+    A threshold comes down only as far as two refits in a row allow, the second with labels that the first had not seen;
+    it goes up at once.
     """
 
     def __init__(self, prior: Prior, most_wrong: float) -> None:
@@ -29,6 +33,7 @@ class Learner:
         self._fold = _FOLDS + 1
         self.weights: list[float] = list(prior.weights)
         self.threshold = inf
+        self._found = inf
 
     def __len__(self) -> int:
         return len(self._labelled)
@@ -56,7 +61,10 @@ class Learner:
             self._scored += [(logit_of(weights, one.row), one.is_right, one.weight) for one in held_out]
         else:
             self.weights = fit(self._prior, self._observed, self.weights)
-            self.threshold = lowest(self._scored, self._most_wrong, Z)
+            found = lowest(self._scored, self._most_wrong, Z)
+            self.threshold, self._found = max(found, self._found), found
+            if found < self.threshold:
+                self._since = max(self._since, _REFIT - _CONFIRM)
             self._observed, self._scored = [], []
         self._fold += 1
 
@@ -64,6 +72,7 @@ class Learner:
         """For `restore`, as JSON has it. A refit under way is not in it."""
         return {
             "threshold": None if self.threshold == inf else self.threshold,
+            "found": None if self._found == inf else self._found,
             "weights": self.weights,
             "labelled": [(one.row, one.is_right, one.weight) for one in self._labelled],
             "since": self._since,
@@ -72,6 +81,7 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """In place of what was learnt."""
         self.threshold = inf if state["threshold"] is None else state["threshold"]
+        self._found = inf if state["found"] is None else state["found"]
         self.weights = list(state["weights"])
         self._labelled = deque((Labelled(tuple(row), *rest) for row, *rest in state["labelled"]), maxlen=_LABELS)
         self._since = state["since"]

@@ -1,0 +1,74 @@
+"""The nearest entries, by words and by vectors, against the plain way to find them."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.cache.semantic.layer import Labelled, Prior, fit, logit_of
+from policies.cache.semantic.lexical import Lexical
+from policies.cache.semantic.vectors import Vectors
+
+_WORDS = st.frozensets(st.sampled_from("abcdefghij"), min_size=1, max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_WORDS, min_size=1, max_size=60), st.sets(st.integers(0, 59)), _WORDS, st.integers(1, 8))
+def test_words_find_what_shares_most_weight(
+    entries: list[frozenset[str]], dropped: set[int], asked: frozenset[str], count: int
+) -> None:
+    lexical = Lexical()
+    for place, words in enumerate(entries):
+        lexical.add(place, words)
+    left = {place: words for place, words in enumerate(entries) if place not in dropped}
+    for place in dropped & set(range(len(entries))):
+        lexical.drop(place, entries[place])
+    assert len(lexical) == len(left)
+    weights = {word: min(7, max(1, round(lexical.idf(word)))) for word in asked}
+    shared = {place: sum(weights[word] for word in words & asked) for place, words in left.items()}
+    expected = sorted((place for place in shared if shared[place]), key=lambda place: (-shared[place], -place))
+    assert lexical.nearest(asked, count) == expected[:count]
+
+
+def test_vectors_are_found_by_cosine_at_any_length() -> None:
+    pytest.importorskip("numpy")
+    rng = random.Random(1)
+    rows = {place: [rng.gauss(0, 1) for _ in range(8)] for place in range(100)}
+    vectors = Vectors()
+    for place, row in rows.items():
+        vectors.add(place, row)
+    vectors.drop(7)
+    asked = [3.0 * value for value in rows[11]]
+    found = vectors.nearest(asked, 5, -1.0)
+    assert found[0] == (11, pytest.approx(1.0))
+    assert [place for place, _ in found] == sorted(
+        (place for place in rows if place != 7), key=lambda place: -vectors.cosines(asked, [place])[0]
+    )[:5]
+    assert 7 not in {place for place, _ in vectors.nearest(rows[7], 100, 0.1)}
+    assert all(cosine >= 0.5 for _, cosine in vectors.nearest(asked, 100, 0.5))
+
+
+def test_single_cosines_need_no_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("policies.cache.semantic.vectors.find_spec", lambda name: None)
+    vectors = Vectors()
+    vectors.add(0, [3.0, 4.0])
+    vectors.add(1, [4.0, -3.0])
+    assert not vectors.is_searchable
+    assert vectors.cosines([6.0, 8.0], [0, 1, 2]) == pytest.approx([1.0, 0.0, 0.0], abs=1e-6)
+    vectors.drop(0)
+    assert vectors.cosines([6.0, 8.0], [0]) == [0.0]
+
+
+def test_the_layer_stays_at_its_prior_without_labels_and_follows_many() -> None:
+    prior = Prior((0.5, 1.0), ((0.2, 0.0), (0.0, 0.2)))
+    assert fit(prior, [], prior.weights) == pytest.approx(prior.weights)
+    rng = random.Random(2)
+    labelled = []
+    for _ in range(1_200):
+        row = (1.0, rng.gauss(0, 2))
+        labelled.append(Labelled(row, rng.random() < 1 / (1 + 2.718281828 ** -logit_of((-1.0, 2.0), row)), 1.0))
+    found = fit(prior, labelled, prior.weights)
+    assert found == pytest.approx([-1.0, 2.0], abs=0.3)
+    # From far away it comes to the same.
+    assert fit(prior, labelled, [8.0, -8.0]) == pytest.approx(found, abs=0.1)
