@@ -54,7 +54,7 @@ def _replay(namespace: Namespace, count: int, *, wrong_labels: float = 0.0, seed
 @pytest.fixture(scope="module")
 def taught() -> tuple[Namespace, list[tuple[Look, bool]]]:
     namespace = _namespace(max_entries=300)
-    return namespace, _replay(namespace, 560)
+    return namespace, _replay(namespace, 660)
 
 
 def test_it_serves_after_labels_and_is_right(taught: tuple[Namespace, list[tuple[Look, bool]]]) -> None:
