@@ -35,7 +35,8 @@ from policies.stores.redis_journal import RedisJournal
 from policies.stores.redis_link import LinkError, LinkState, RedisLink, Script
 from policies.stores.redis_queue import RedisQueue
 
-_IN_ALL_S = 0.2  # what a request may spend waiting for Redis, at most
+# What a request may spend waiting for Redis, with all of its calls; and what each of these may all the same.
+_IN_ALL_S, _LEAST_S = 0.2, 0.01
 _HOLDS_AT_ONCE = 1_000  # read in one round trip, so that nobody else waits for long
 _ELSEWHERE = "elsewhere"  # where a hold was taken that Redis never had
 
@@ -63,14 +64,17 @@ class StoreStatus:
 class _Held:
     """What this process knows of a hold that it took."""
 
-    __slots__ = ("amounts", "at_s", "began", "is_doubtful", "lines", "rows")
+    __slots__ = ("amounts", "at_s", "began", "is_doubtful", "lines", "rows", "waited_s")
 
-    def __init__(self, lines: Lines, rows: list[list[Any]], began: str, at_s: float, *, is_doubtful: bool) -> None:
+    def __init__(
+        self, lines: Lines, rows: list[list[Any]], began: str, at_s: float, waited_s: float, *, is_doubtful: bool
+    ) -> None:
         self.lines = lines
         self.rows = rows
         self.amounts = [amount for _, amount in lines]
         self.began = began
         self.at_s = at_s
+        self.waited_s = waited_s  # for the answers about it so far
         self.is_doubtful = is_doubtful  # it may be taken once more, by a request that is still under way
 
 
@@ -135,6 +139,7 @@ class RedisStore:
         if self._queue.is_released(hold_id):
             return Unavailable(_GIVEN_UP)
         body = {"id": hold_id, "lease": lease_s, "sent": int(is_dispatched)}
+        began_s = self._clock()
         try:
             answer, was_repeated, rows = await self._ask(_HOLD, body, lines)
         except LinkError as error:
@@ -147,7 +152,8 @@ class RedisStore:
         now_s = float(answer[0])
         match answer[2]:
             case b"granted":
-                self._held[hold_id] = _Held(lines, rows, answer[3].decode(), now_s, is_doubtful=was_repeated)
+                waited_s = self._clock() - began_s
+                self._held[hold_id] = _Held(lines, rows, answer[3].decode(), now_s, waited_s, is_doubtful=was_repeated)
                 return Granted(tuple(answer[4]))
             case b"denied":
                 meter, amount = lines[answer[3]]
@@ -160,10 +166,13 @@ class RedisStore:
             return Unavailable("its lease has ended")
         wanted = [old + more for old, more in zip(held.amounts, amounts, strict=True)]
         body = {"id": hold_id, "amounts": wanted, "limits": [meter.limit for meter, _ in held.lines]}
+        began_s = self._clock()
         try:
-            answer, _, _ = await self._ask(_EXTEND, body, ())
+            answer, _, _ = await self._ask(_EXTEND, body, (), held.waited_s)
         except LinkError as error:
             return Unavailable(str(error))
+        finally:
+            held.waited_s += self._clock() - began_s
         match answer[2]:
             case b"granted":
                 held.amounts = wanted
@@ -258,23 +267,28 @@ class RedisStore:
             check_raise(meters[0], body["raise"], int(answer[3]))
         return [codec.balance(meter, state, now_s) for meter, state in zip(meters, answer[3], strict=True)]
 
-    async def _ask(self, script: Script, body: dict[str, Any], lines: Lines) -> tuple[list[Any], bool, list[list[Any]]]:
-        """The answer, whether it was asked for twice, and the lines as they were sent. Raises LinkError."""
-        began_s = self._clock()
+    async def _ask(
+        self, script: Script, body: dict[str, Any], lines: Lines, waited_s: float = 0.0
+    ) -> tuple[list[Any], bool, list[list[Any]]]:
+        """The answer, whether it was asked for twice, and the lines as they were sent. `waited_s` is what the request
+        has waited before. Raises LinkError.
+        """
+        until_s = self._clock() + self._in_all_s - waited_s
         if self._now is not None:
             body["now"] = self._now()
-        was_repeated, timeout_s = False, None
+        was_repeated = is_second = False
         while True:
             body["lines"] = rows = [codec.line(meter, amount, self._periods) for meter, amount in lines]
+            timeout_s = max(_LEAST_S, min(self.link.timeout_s, until_s - self._clock()))
             answer = await self.link.run(script, self._key, orjson.dumps(body), timeout_s)
             was_repeated = was_repeated or answer.was_repeated
             self._note(answer.value)
             if answer.value[2] != b"time":
                 return answer.value, was_repeated, rows
-            if timeout_s is not None:
+            if is_second:
                 raise LinkError("Redis and this machine disagree about the time", may_have_run=False)
             self._periods.learn(float(answer.value[0]))
-            timeout_s = max(0.01, self._in_all_s - (self._clock() - began_s))
+            is_second = True
 
     def _note(self, answer: list[Any]) -> None:
         """Holds whose lease has ended. Whoever hears of one writes the line of the ledger, once among all gateways."""

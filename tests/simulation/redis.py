@@ -5,7 +5,8 @@ need: budgets without a window and places. Leases are longer than a scenario.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -48,11 +49,25 @@ class ScriptedRedis:
         self.accounts: dict[str, Account] = {}
         self.holds: dict[str, list[tuple[str, int]]] = {}
         self.troubles = 0
+        self.waited_s: defaultdict[str, float] = defaultdict(float)  # by hold: how long somebody waited for an answer
         self._over: set[str] = set()
         self._plan, self._loop, self._wall = plan, loop, wall
         self._began_s = loop.time()
         self._rng = Random(f"redis network {seed}")
         self._under_way = 0
+
+    def timed(self, ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """The `run` of a link, with a look at the clock before and after."""
+
+        async def run(script: Script, key: str, body: bytes, timeout_s: float | None = None) -> Any:
+            began_s = self._loop.time()
+            try:
+                return await ask(script, key, body, timeout_s)
+            finally:
+                if _NAMES[script.sha] != "apply":
+                    self.waited_s[orjson.loads(body)["id"]] += self._loop.time() - began_s
+
+        return run
 
     @property
     def is_idle(self) -> bool:
@@ -161,4 +176,5 @@ def shared_store(
     redis = ScriptedRedis(plan, loop, wall, seed)
     remote = kind("redis://redis.test", wall=wall, clock=loop.time, chance=Random(f"link {seed}").random)
     remote.link._run = redis.run  # type: ignore[method-assign]
+    remote.link.run = redis.timed(remote.link.run)  # type: ignore[method-assign]
     return FallbackStore(remote, wall, lambda: 1), redis
