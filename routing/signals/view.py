@@ -16,6 +16,11 @@ _HEAD_WORDS = 270
 _WORD = re.compile("[^\\W\\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|\\d+|\\S")
 _ASCII_WORD = re.compile("[a-z]+|[0-9]+|[^ \\t-\\r]")  # the same for ASCII in lower case, at half the cost
 
+_PLAIN = b"abcdefghijklmnopqrstuvwxyz \t\n\v\f\r"
+# Digits, and what only `str.split` takes for a blank.
+_FUSED = frozenset(b"0123456789\x1c\x1d\x1e\x1f")
+_APART = [(chr(code), f" {chr(code)} ") for code in range(128)]
+
 _SUMMED = 255  # words whose counts fit a byte
 
 Lexicon = Mapping[str, frozenset[str]]
@@ -71,7 +76,7 @@ def look(body: Mapping[str, Any], turn: Turn, index: Index) -> View:
     """Tokenise the turn and look its words up."""
     text = turn.text
     is_ascii = text.isascii()
-    words = (_ASCII_WORD if is_ascii else _WORD).findall(text.lower())
+    words = _ascii_words(text.lower()) if is_ascii else _WORD.findall(text.lower())
     if len(words) > MAX_WORDS:
         words[_HEAD_WORDS : _HEAD_WORDS - MAX_WORDS] = ()
     numbers = list(filter(str.isdecimal, words))
@@ -79,6 +84,19 @@ def look(body: Mapping[str, Any], turn: Turn, index: Index) -> View:
     # Few classes have a word in most texts: a place in a dictionary for every one of them costs more than this look.
     hits = dict(zip(compress(names, counts), filter(None, counts), strict=True))
     return View(body, turn, text, words, counts, hits, len(set(words)), numbers, is_ascii)
+
+
+def _ascii_words(text: str) -> list[str]:
+    """What `_ASCII_WORD` finds in lower-case text. Where no digit may stand beside a letter, that is what blanks divide
+    once there are some around everything else: two thirds of the time for a question, a fifth for three thousand
+    characters.
+    """
+    others = set(text.encode().translate(None, _PLAIN))
+    if not others.isdisjoint(_FUSED):
+        return _ASCII_WORD.findall(text)
+    for other in others:
+        text = text.replace(*_APART[other])
+    return text.split()
 
 
 def words_of(text: str) -> frozenset[str]:

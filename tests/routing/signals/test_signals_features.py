@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from routing import features
 from routing.features import COUNTS, NAMES, extract, extract_text, reader
+from routing.signals import view
 from routing.signals.modality import Modality
 from routing.signals.task_type import TaskType
 from routing.signals.tool_stage import ToolStage
@@ -124,6 +125,11 @@ def test_the_index_counts_as_one_would_by_hand(times: dict[str, int]) -> None:
     lexicons = {"with_a": frozenset({"a", "ab"}), "none": frozenset({"q"}), "with_b": frozenset({"b", "ab"})}
     found = dict(zip(lexicons, Index(lexicons).count(words), strict=True))
     assert found == {name: sum(word in known for word in words) for name, known in lexicons.items()}
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)) | st.text(alphabet="ab .,(\n\t\x1c'9", max_size=40))
+def test_both_ways_find_the_same_words(text: str) -> None:
+    assert view._ascii_words(text.lower()) == view._ASCII_WORD.findall(text.lower())
 
 
 def test_a_class_of_more_words_than_fit_a_byte_is_counted() -> None:
