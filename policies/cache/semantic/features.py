@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from policies.cache.semantic.alignment import Alignment, align
 from policies.cache.semantic.english.vocabulary import FUNCTION
+from policies.cache.semantic.opposites import are_opposites
 from policies.cache.semantic.text import Text
 
 NAMES = (
@@ -37,6 +38,7 @@ NAMES = (
     "is_one_bag",
     "longest_run",
     "negations",
+    "half_opposites",
 )
 """What each number is; the cosine comes last, where there is one."""
 
@@ -87,6 +89,7 @@ def features(
         float(not aligned.ours and not aligned.theirs),
         _longest_run(asked.words, kept.words) / max(min(ours, theirs), 1),
         float(max(len(asked.negated), len(kept.negated))),
+        float(_has_half_opposites(asked, kept, aligned)),
     ]
     if cosine is not None:
         found.append(cosine)
@@ -177,6 +180,12 @@ def _related(aligned: Alignment) -> int:
         if len(right) >= _SHORTEST_STEM and any(word.startswith(stem) for word in aligned.ours):
             found += 1
     return found
+
+
+def _has_half_opposites(asked: Text, kept: Text, aligned: Alignment) -> bool:
+    """Whether one of them says a word and its opposite, and the other only the word: "restore a backup", "backup"."""
+    shared = [word for word in asked.content if word in kept.content]
+    return any(are_opposites(word, left) for left in (*aligned.ours, *aligned.theirs) for word in shared)
 
 
 def _longest_run(ours: tuple[str, ...], theirs: tuple[str, ...]) -> int:

@@ -60,6 +60,8 @@ _THIRD = frozenset(["his", "her", "their", "he", "she", "they", "him", "them"])
 
 def question(words: list[str], has_how: bool) -> str:
     """The class of the first question word; "yesno" for one without, nothing where nothing is asked."""
+    if words[1:3] == ["is", "true"]:  # "Which is true: is it late?"
+        words = words[3:]
     for place, word in enumerate(words):
         after = words[place + 1] if place + 1 < len(words) else ""
         if word in ("why", "where"):

@@ -79,7 +79,7 @@ _WORDS = st.sampled_from(_SAID.split())
 _PROMPTS = st.one_of(st.text(max_size=80), st.lists(_WORDS, max_size=14).map(" ".join))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(_PROMPTS, _PROMPTS)
 def test_refusal_and_features_do_not_depend_on_who_asks(one: str, other: str) -> None:
     a, b = analyse(one), analyse(other)
@@ -87,7 +87,7 @@ def test_refusal_and_features_do_not_depend_on_who_asks(one: str, other: str) ->
     assert features(a, b) == pytest.approx(features(b, a))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(_WORDS, max_size=8).map(" ".join),
     st.lists(_WORDS, max_size=8).map(" ".join),
@@ -102,7 +102,7 @@ def test_another_number_never_passes(before: str, after: str, one: int, other: i
     assert refusal(a, b) is not None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(_PROMPTS)
 def test_a_prompt_is_not_refused_to_itself(text: str) -> None:
     found = analyse(text)

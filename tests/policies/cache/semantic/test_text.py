@@ -95,7 +95,7 @@ def test_answers_of_the_moment_and_of_the_caller() -> None:
     assert [text for text in neither if analyse(text).is_timely or analyse(text).is_personal] == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(max_size=600))
 def test_nothing_raises(text: str) -> None:
     found = analyse(text)
