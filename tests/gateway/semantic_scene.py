@@ -14,6 +14,9 @@ _PAIRS = """
 Kenya=Nairobi France=Paris Japan=Tokyo Peru=Lima Egypt=Cairo Norway=Oslo Cuba=Havana Ghana=Accra Nepal=Kathmandu
 Chile=Santiago Italy=Rome Spain=Madrid Greece=Athens Poland=Warsaw Austria=Vienna Portugal=Lisbon Ireland=Dublin
 Denmark=Copenhagen Finland=Helsinki Sweden=Stockholm Iran=Tehran Iraq=Baghdad Cyprus=Nicosia Malta=Valletta
+Canada=Ottawa Brazil=Brasilia India=Delhi China=Beijing Russia=Moscow Germany=Berlin Turkey=Ankara Kuwait=Kuwait
+Morocco=Rabat Algeria=Algiers Tunisia=Tunis Libya=Tripoli Sudan=Khartoum Ethiopia=Addis Uganda=Kampala Rwanda=Kigali
+Angola=Luanda Zambia=Lusaka Zimbabwe=Harare Senegal=Dakar Mongolia=Ulaanbaatar Thailand=Bangkok Vietnam=Hanoi
 """
 CAPITALS = dict(pair.split("=") for pair in _PAIRS.split())
 WORDINGS = (

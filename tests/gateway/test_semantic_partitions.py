@@ -33,7 +33,7 @@ SYSTEMS = (None, "Answer in verse.", "Answer in prose.")
 def _learnt() -> bytes:
     """What a namespace knows after it has seen enough."""
     namespace = Namespace(RULES, False, lambda: 0.5)
-    for number, country in enumerate(list(CAPITALS)[:20]):
+    for number, country in enumerate(list(CAPITALS)[:-3]):
         for place, wording in enumerate(WORDINGS):
             text, key = analyse(wording.format(country)), f"{number}.{place}".encode()
             look = namespace.look(text)
@@ -123,7 +123,5 @@ def test_no_answer_crosses_a_partition(steps):
 
 def test_those_that_may_share_do():
     """Else the property above would hold because nothing is ever given."""
-    country = COUNTRIES[0]
-    asked = (("cat", 0), ("dan", -1), ("cat", -2))
-    steps = [(caller, "a", None, WORDINGS[place].format(country)) for caller, place in asked]
-    assert asyncio.run(_play(steps)) == 2
+    first, *others = (("a", None, wording.format(COUNTRIES[0])) for wording in WORDINGS)
+    assert any(asyncio.run(_play([("cat", *first), ("dan", *other)])) for other in others)
