@@ -12,7 +12,7 @@ _LABELS = 1_200
 _REFIT = 150
 _CONFIRM = 60  # labels until a lower threshold is tried again
 _FOLDS = 5
-Z = 1.28
+Z = 1.64  # one-sided, 95 %
 
 
 class Learner:
