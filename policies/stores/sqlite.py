@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any
 
 from policies.stores import tables
@@ -28,7 +28,7 @@ from policies.stores.recovery import ALONE, Applier, apply_changes, checkpoint, 
 _SEGMENT_BYTES = 8 << 20
 _RECENT = 20_000  # records, a few seconds of a busy gateway: what the thread does not reach in time it reads
 _APPLY_EVERY_S = 0.2
-_SYNC_EVERY = 5  # times that
+_SYNC_EVERY_S = 0.8  # looked at after each of those: a second at most, but for what the tables take
 _TIDY_EVERY = 300
 _BUSY_S = 5.0
 
@@ -57,6 +57,7 @@ class SqliteStore(MemoryStore):
         self._cannot_apply: str | None = None
         self._is_set_aside: str | None = None
         self._rounds = 0
+        self._synced_s = monotonic()
         self._lock = lock_alone(folder)
         try:
             self._connection = tables.connect(folder, busy_s=_BUSY_S)
@@ -185,10 +186,13 @@ class SqliteStore(MemoryStore):
 
     def _round(self) -> None:
         self._rounds += 1
+        is_due = monotonic() - self._synced_s >= _SYNC_EVERY_S
+        if is_due:
+            self._synced_s = monotonic()
+            self._journal.sync()
         if self._applier.last < self._journal.last:
             self.write_down()
-        if self._rounds % _SYNC_EVERY == 0:
-            self._journal.sync()
+        if is_due:
             self.remove_applied()
         if self._rounds % _TIDY_EVERY == 0:
             self._tidy()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -203,6 +204,28 @@ def test_the_thread_writes_what_the_loop_does_not_wait_for(opened, tmp_path):
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         runner.run(settle_and_wait())
+
+
+def test_the_journal_is_synced_every_second_however_long_the_tables_take(opened, monkeypatch):
+    now, synced = [100.0], []
+    monkeypatch.setattr("policies.stores.sqlite.monotonic", lambda: now[0])
+
+    class Slow(Disk):
+        def commit(self, connection):
+            super().commit(connection)
+            now[0] += 0.5
+
+        def sync(self, descriptor):
+            super().sync(descriptor)
+            synced.append(now[0])
+
+    store = opened(disk=Slow())
+    for number in range(20):
+        store.settle(Settlement(f"never held {number}", (), [entry(f"free {number}")]))
+        store._round()
+        now[0] += 0.2
+    assert len(synced) > 5
+    assert max(after - before for before, after in pairwise([100.0, *synced])) < 1.5
 
 
 def test_a_second_process_is_told_what_to_do(opened, tmp_path):
