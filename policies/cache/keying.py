@@ -134,7 +134,7 @@ def names_twice(raw: bytes, body: Mapping[str, Any]) -> bool:
     Each member has a colon. A text with more of them than what it was parsed to has lost some: those of a member, or of
     what it said. (Only where a colon is written as an escape one has to look.)
     """
-    if b"\\u003" in raw:
+    if b"\\u003a" in raw or b"\\u003A" in raw:
         return _loses_members(raw)
     return raw.count(b":") > _canonical(body).count(b":")
 
