@@ -24,7 +24,11 @@ class SharedCacheMetrics:
             "Answers for Redis: written, or dropped because it was away, had begun anew, or too many waited.",
             ("result",),
         )
-        self._up = gauge("signalbox_cache_redis_up", "1 while Redis answers to the cache, else 0.", mode="livemin")
+        self._up = gauge(
+            "signalbox_cache_redis_up",
+            "1 while Redis answers to the cache; 0 also where answers are not shared.",
+            mode="livemin",
+        )
         self._answers: RedisAnswers | None = None
         self._told: dict[str, int] = {}
 
@@ -41,7 +45,7 @@ class SharedCacheMetrics:
             self._add(self._lookups, result, count)
         self._add(self._writes, "written", answers.written)
         self._add(self._writes, "dropped", answers.dropped)
-        self._up.set(1 if answers.is_up else 0)
+        self._up.set(1 if answers.is_on and answers.is_up else 0)
 
     def _add(self, series: Counter, result: str, count: int) -> None:
         series.labels(result).inc(count - self._told.get(result, 0))
