@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from policies.cache.semantic.alignment import Alignment, align
 from policies.cache.semantic.english.vocabulary import FUNCTION
-from policies.cache.semantic.opposites import are_opposites
+from policies.cache.semantic.opposites import opposites_of
 from policies.cache.semantic.text import Text
 
 NAMES = (
@@ -184,8 +184,11 @@ def _related(aligned: Alignment) -> int:
 
 def _has_half_opposites(asked: Text, kept: Text, aligned: Alignment) -> bool:
     """Whether one of them says a word and its opposite, and the other only the word: "restore a backup", "backup"."""
-    shared = [word for word in asked.content if word in kept.content]
-    return any(are_opposites(word, left) for left in (*aligned.ours, *aligned.theirs) for word in shared)
+    return any(
+        word in asked.words and word in kept.words
+        for left in (*aligned.ours, *aligned.theirs)
+        for word in opposites_of(left)
+    )
 
 
 def _longest_run(ours: tuple[str, ...], theirs: tuple[str, ...]) -> int:

@@ -12,6 +12,12 @@ def _by_concept() -> dict[str, frozenset[str]]:
 
 
 _OPPOSITES = _by_concept()
+_NONE: frozenset[str] = frozenset()
+
+
+def opposites_of(word: str) -> frozenset[str]:
+    """Those that are listed."""
+    return _OPPOSITES.get(word, _NONE)
 
 
 def are_opposites(left: str, right: str) -> bool:
