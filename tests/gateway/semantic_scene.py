@@ -1,6 +1,7 @@
 """Traffic that a gateway can learn from: facts, asked for in many words, and a provider that knows them."""
 
 import json
+import time
 from typing import Any
 
 from tests.e2e.setup import key_row
@@ -9,6 +10,7 @@ from tests.fakes.http import Answer, send
 from tests.fakes.script import Script, reply
 from tests.fakes.upstream import FakeUpstream, Recorded
 
+_PATIENCE_S = 20.0
 KEYS = {name: f"sk-semantic-{name}" for name in ("ann", "bob", "cat", "dan")}
 _PAIRS = """
 Kenya=Nairobi France=Paris Japan=Tokyo Peru=Lima Egypt=Cairo Norway=Oslo Cuba=Havana Ghana=Accra Nepal=Kathmandu
@@ -83,6 +85,19 @@ def ask(gateway: Gateway, text: str, key: str = "ann", route: str = "taught", **
     """A question of one key."""
     body = {"model": route, "messages": [{"role": "user", "content": text}]} | more
     return send(f"{gateway.base_url}/chat/completions", body, headers={"authorization": f"Bearer {KEYS[key]}"})
+
+
+def wait_calls(gateway: Gateway, purpose: str, count: int) -> None:
+    """Until the ledger has so many calls of `ann` for this purpose; it is written when there is time."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while (found := _calls(gateway, purpose).get("ann", 0)) < count:
+        assert time.monotonic() < deadline, f"{found} calls for {purpose}, not {count}"
+        time.sleep(0.02)
+
+
+def _calls(gateway: Gateway, purpose: str) -> dict[str, int]:
+    found = gateway.admin(f"spend?by=key&where=purpose={purpose}").json["data"]
+    return {row["by"]["key"]: row["calls"] for row in found}
 
 
 def teach(gateway: Gateway, key: str = "ann", route: str = "taught", **more: Any) -> int:

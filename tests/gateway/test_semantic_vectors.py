@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import sys
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from gateway.caching.semantic.vectors import EmbeddingEnd, OneAtATime, made_here
 from gateway.runtime import Caller
 from tests.fakes.script import reply, silent
 from tests.fakes.virtual_time import run_virtual
-from tests.gateway.semantic_scene import WORDINGS, ask, config, provider
+from tests.gateway.semantic_scene import WORDINGS, ask, config, provider, wait_calls
 
 ANN = Caller("ann")
 ROWS = {"[UNK]": (0.0, 0.0), "red": (1.0, 0.0), "blue": (0.0, 1.0)}
@@ -112,6 +113,7 @@ def test_a_provider_makes_them_billed_and_without_holding_anybody_up(gateways, u
     assert ask(gateway, WORDINGS[3].format("Kenya")).text == "Nairobi"
     assert gateway.wait_metric("signalbox_cache_embeddings_total", 1, result="failed") == 1
     assert gateway.metric("signalbox_cache_embeddings_total", result="ok") == 3
+    wait_calls(gateway, "embedding", 3)
     assert gateway.admin("cache").json["semantic"]["entries"] == 3, "without a vector nothing is compared"
 
 
@@ -120,18 +122,14 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         LocalModel(tmp_path)
 
 
-def test_what_is_not_installed_is_named(tmp_path):
-    try:
-        import onnxruntime  # noqa: F401
-    except ModuleNotFoundError:
-        _files(tmp_path)
-        with pytest.raises(ValueError, match=r"onnxruntime.*signalbox-gateway\[semantic\]"):
-            LocalModel(tmp_path)
+def test_what_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    _files(tmp_path)
+    with pytest.raises(ValueError, match=r"onnxruntime.*signalbox-gateway\[semantic\]"):
+        LocalModel(tmp_path)
 
 
 def test_a_model_in_a_folder(tmp_path):
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("tokenizers")
     _files(tmp_path)
     model = LocalModel(tmp_path)
     assert model.embed("red") == [1.0, 0.0]
