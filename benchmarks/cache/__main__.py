@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plots", type=Path, default=_ROOT / "docs" / "images")
     parser.add_argument("--vectors", type=Path, default=None, help="folder with texts.json and embeddings.npy")
     parser.add_argument("--model", type=Path, default=None, help="folder of the embedder, to time it as well")
+    parser.add_argument("--bounds", nargs="+", type=float, default=_BOUNDS, help="values of max_wrong_hits")
     parser.add_argument("--only", nargs="+", choices=_PARTS, default=_PARTS, help="of the rest the results stay")
     options = parser.parse_args(arguments)
     if not folder().is_dir():
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results["machine"] = {"python": platform.python_version(), "machine": platform.machine()}
     for part in options.only:
         Console(stderr=True).print(part)
-        _measure(part, results, vectors, options.model)
+        _measure(part, results, vectors, options.model, options.bounds)
         options.out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     written = [options.out]
     if set(_PARTS) <= set(results):
@@ -64,13 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(part: str, results: dict[str, Any], vectors: Vectors | None, model: Path | None) -> None:
+def _measure(
+    part: str, results: dict[str, Any], vectors: Vectors | None, model: Path | None, bounds: Sequence[float]
+) -> None:
     if part == "policies":
         results[part] = {name: _on_all(make, has_normal=has_normal) for name, make, has_normal in _policies(vectors)}
     elif part == "cosines" and vectors is not None:
         results[part] = [{"least": least, **_on_all(_cosine(vectors, least))} for least in _COSINES]
     elif part == "bounds":
-        results[part], results["curves"] = _bounds(vectors)
+        results[part], results["curves"] = _bounds(vectors, bounds)
     elif part == "wrong_labels":
         results[part] = {
             kind: _on_all(lambda given=given: Semantic(given, _BOUND, _SEED, wrong_labels=0.05))
@@ -120,10 +123,10 @@ def _mean(scores: dict[str, Score]) -> dict[str, float]:
     }
 
 
-def _bounds(vectors: Vectors | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def _bounds(vectors: Vectors | None, wanted: Sequence[float]) -> tuple[dict[str, Any], dict[str, Any]]:
     bounds: dict[str, Any] = {}
     curves: dict[str, Any] = {}
-    for bound in _BOUNDS:
+    for bound in wanted:
         bounds[str(bound)] = {}
         for kind, given in _kinds(vectors):
             scores = {name: replay(Semantic(given, bound, _SEED), stream(name)) for name in NAMES}

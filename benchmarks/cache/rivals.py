@@ -12,6 +12,8 @@ import numpy as np
 from benchmarks.cache.streams import Asked, Replayed, Vectors
 
 _WORD = re.compile(r"\w+")
+_COMMON = 0.2  # of the entries
+_SHORT = 3  # words
 
 
 class Exact:
@@ -93,11 +95,18 @@ class TfIdf(_Nearest):
         squares = {word: self._idf(word) ** 2 for word in ours}
         dots: dict[int, float] = {}
         for word, count in ours.items():
-            for place in self._places.get(word, ()):
+            places = self._places.get(word, ())
+            if len(places) > _COMMON * len(self._counts) and len(ours) > _SHORT:
+                continue  # says little, and takes most of the time
+            for place in places:
                 dots[place] = dots.get(place, 0.0) + count * self._counts[place][word] * squares[word]
         length = math.sqrt(sum(count * count * squares[word] for word, count in ours.items()))
         likely = sorted(dots, key=lambda place: dots[place], reverse=True)[:32]
-        found = {place: dots[place] / (length * self._length(place) or 1.0) for place in likely}
+        found = {
+            place: sum(count * self._counts[place][word] * squares[word] for word, count in ours.items())
+            / (length * self._length(place) or 1.0)
+            for place in likely
+        }
         best = max(found, key=lambda place: found[place], default=0)
         return best, found.get(best, 0.0)
 
