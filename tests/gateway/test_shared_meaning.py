@@ -115,7 +115,7 @@ notes = st.builds(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(notes, st.binary(max_size=30))
 def test_a_note_comes_back_as_it_was_or_not_at_all(note, other):
     data = written(note, SECRET)

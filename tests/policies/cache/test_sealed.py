@@ -30,7 +30,7 @@ def same(one, other):
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     st.builds(
         Entry,
@@ -70,7 +70,7 @@ def test_what_repeats_itself_gets_shorter_and_nothing_gets_longer():
         assert len(seal(kept(body), SECRET)) < len(body) + 600
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(1, 255), st.sampled_from([b'{"a": 1}', b"all the same " * 500]))
 def test_no_changed_byte_goes_through(place, change, body):
     data = bytearray(seal(kept(body), SECRET))
@@ -86,7 +86,7 @@ def test_nothing_made_up_goes_through(data):
             unseal(made_up, SECRET, MOST)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(st.binary(max_size=200) | st.binary(max_size=100).map(zlib.compress), st.sampled_from([b"z", b"-"]))
 def test_whoever_knows_the_secret_still_has_to_know_the_form(data, form):
     mark = blake2b(form + data, key=SECRET, digest_size=16).digest()
