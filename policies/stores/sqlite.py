@@ -38,6 +38,7 @@ class SqliteStore(MemoryStore):
 
     Opening it applies what the last process left and loads balances and open holds: StoreError where another process
     uses the folder or the database cannot be read. `has_thread=False` leaves it to the caller to call `write_down`.
+    `clock` is monotonic.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class SqliteStore(MemoryStore):
         disk: Disk | None = None,
         segment_bytes: int = _SEGMENT_BYTES,
         has_thread: bool = True,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         super().__init__(now)
         self._folder = folder
@@ -57,7 +59,8 @@ class SqliteStore(MemoryStore):
         self._cannot_apply: str | None = None
         self._is_set_aside: str | None = None
         self._rounds = 0
-        self._synced_s = monotonic()
+        self._clock = clock
+        self._synced_s = clock()
         self._lock = lock_alone(folder)
         try:
             self._connection = tables.connect(folder, busy_s=_BUSY_S)
@@ -186,9 +189,10 @@ class SqliteStore(MemoryStore):
 
     def _round(self) -> None:
         self._rounds += 1
-        is_due = monotonic() - self._synced_s >= _SYNC_EVERY_S
+        now_s = self._clock()
+        is_due = now_s - self._synced_s >= _SYNC_EVERY_S
         if is_due:
-            self._synced_s = monotonic()
+            self._synced_s = now_s
             self._journal.sync()
         if self._applier.last < self._journal.last:
             self.write_down()

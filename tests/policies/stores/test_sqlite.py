@@ -206,9 +206,8 @@ def test_the_thread_writes_what_the_loop_does_not_wait_for(opened, tmp_path):
         runner.run(settle_and_wait())
 
 
-def test_the_journal_is_synced_every_second_however_long_the_tables_take(opened, monkeypatch):
+def test_the_journal_is_synced_every_second_however_long_the_tables_take(opened):
     now, synced = [100.0], []
-    monkeypatch.setattr("policies.stores.sqlite.monotonic", lambda: now[0])
 
     class Slow(Disk):
         def commit(self, connection):
@@ -219,7 +218,7 @@ def test_the_journal_is_synced_every_second_however_long_the_tables_take(opened,
             super().sync(descriptor)
             synced.append(now[0])
 
-    store = opened(disk=Slow())
+    store = opened(disk=Slow(), clock=lambda: now[0])
     for number in range(20):
         store.settle(Settlement(f"never held {number}", (), [entry(f"free {number}")]))
         store._round()
