@@ -88,7 +88,7 @@ def test_the_same_random_numbers_lead_to_the_same_look_ups() -> None:
 
 def test_with_wrong_labels_it_closes_itself() -> None:
     namespace = _namespace(max_entries=300)
-    looks = _replay(namespace, 450, wrong_labels=0.1)
+    looks = _replay(namespace, 400, wrong_labels=0.1)
     assert not any(look.is_served for look, _ in looks)
     assert namespace.threshold == inf
 

@@ -13,7 +13,7 @@ from policies.cache.semantic.vectors import Vectors
 _WORDS = st.frozensets(st.sampled_from("abcdefghij"), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(_WORDS, min_size=1, max_size=60), st.sets(st.integers(0, 59)), _WORDS, st.integers(1, 8))
 def test_words_find_what_shares_most_weight(
     entries: list[frozenset[str]], dropped: set[int], asked: frozenset[str], count: int

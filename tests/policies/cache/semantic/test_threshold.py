@@ -2,16 +2,17 @@
 
 from math import inf
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.cache.semantic.threshold import interval, lowest
 
 _LABELS = st.lists(
-    st.tuples(st.integers(-20, 20).map(float), st.booleans(), st.sampled_from((1.0, 1.0, 33.0))), max_size=300
+    st.tuples(st.integers(-20, 20).map(float), st.booleans(), st.sampled_from((1.0, 1.0, 33.0))), max_size=250
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(_LABELS, st.floats(0.005, 0.3))
 def test_what_would_be_served_shows_few_enough_wrong(
     labels: list[tuple[float, bool, float]], most_wrong: float
