@@ -14,7 +14,7 @@ from tests.fakes.gateway import Gateway
 from tests.fakes.redis import RedisServer
 
 pytestmark = pytest.mark.e2e
-_IN_A_ROW = 16  # each on a connection of its own: with four workers hardly one of them is left out
+_IN_A_ROW = 12  # each on a connection of its own: with four workers hardly one of them is left out
 
 
 def _config(upstream):
