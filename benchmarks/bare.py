@@ -1,6 +1,7 @@
 """The yardstick: a pass-through with no features, made of uvicorn and pyreqwest, the fastest of the clients compared.
 
-Usage: python -m benchmarks.bare PORT UPSTREAM_URL [CA_FILE]. Server and collector settings are the gateway's.
+Usage: python -m benchmarks.bare PORT UPSTREAM_URL [CA_FILE]. Server settings are the gateway's; the collector runs
+more seldom.
 """
 
 import gc
