@@ -74,6 +74,8 @@ def main() -> None:
     chosen = parser.parse_args()
     rows = read_rows(chosen.data) + made_pairs()
     vectors = vectors_of(chosen.vectors)
+    if vectors is not None:
+        rows = [row for row in rows if row["a"] in vectors and row["b"] in vectors]
     lexical = pairs_of(rows, None)
     scores = rivals(pairs_of(rows, vectors) if vectors else lexical, vectors)
     scores["ours, nothing installed"] = out_of_fold(lexical)

@@ -203,6 +203,8 @@ def _are_turned(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     left, right = ([_PERSONS.get(word, word) for word in side if word not in _ARTICLES] for side in (ours, theirs))
     if sorted(left) != sorted(right) or len(set(left)) < len(left):
         return False
+    if "than" in left and left[0] == right[0] and left != right:
+        return True  # "What is heavier than gold?", "What is gold heavier than?"
     place = {word: number for number, word in enumerate(right)}
     spots = [place[word] for word in left if word not in _NO_VERBS]
     return any(max(spots[:middle]) > spots[middle] > min(spots[middle + 1 :]) for middle in range(1, len(spots) - 1))

@@ -89,7 +89,12 @@ def split(text: str) -> tuple[list[Token], list[str]]:
 
 def _take(text: str, tokens: list[Token]) -> None:
     is_start = not tokens
+    has_equation = "=" in text
     for chunk in text.split():
+        if has_equation and len(chunk) == 1 and chunk.isalpha() and chunk not in "aAI":
+            tokens.append(Token(CODE, chunk))
+            is_start = False
+            continue
         if chunk.isalpha():  # nearly all
             _word(chunk, tokens, is_start)
             is_start = is_start and tokens[-1].value in COURTESY

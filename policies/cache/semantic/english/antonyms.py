@@ -161,7 +161,8 @@ _WEAK_PAIRS = """
     up-down in-out on-under all-one all-some all-any some-one both-one both-either can-should can-must may-must
     may-should
     could-must must-should do-should he-she his-her him-her they-he they-she i-he i-she we-they who-whose here-there
-    this-that these-those left-over into-from towards-from during-before during-after until-after since-until by-after
+    this-that these-those left-over past-to from-to into-from towards-from during-before during-after until-after
+    since-until by-after
     every-some every-one each-one everywhere-somewhere anything-everything
 """.split()  # noqa: SIM905
 
