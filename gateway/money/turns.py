@@ -11,12 +11,18 @@ _LOOK_AGAIN_S = 0.1  # where a place may come free in another process, and nobod
 _TICK_S = 0.002  # timers may fire so much before their time
 
 
+class _Turn(asyncio.Event):
+    """A place in a queue. `is_pausing`: it has been the first, and looks again by itself in a moment."""
+
+    is_pausing = False
+
+
 class Turns:
     """The queues of one process, by meter. Only the first of a queue asks the store again; the others wait for it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.queues: dict[str, deque[asyncio.Event]] = {}  # none is empty
+        self.queues: dict[str, deque[_Turn]] = {}  # none is empty
         self._waiting = 0
 
     async def after_those_who_wait(self, deadlines: Mapping[str, float], room: int) -> set[str]:
@@ -59,7 +65,7 @@ class Turns:
     async def _queued(self, meter_id: str, pause_s: float, deadline: float, is_first: bool) -> None:
         """Stand in line; as the first, for `pause_s` or until something is given back."""
         queue = self.queues.setdefault(meter_id, deque())
-        turn = asyncio.Event()
+        turn = _Turn()
         if is_first:
             queue.appendleft(turn)
         else:
@@ -69,16 +75,18 @@ class Turns:
             while queue[0] is not turn and self._loop.time() < deadline:
                 await self._until(turn, deadline)
                 turn.clear()
+            turn.is_pausing = True
             await self._until(turn, min(deadline, self._loop.time() + pause_s))
         finally:
             self._waiting -= 1
             queue.remove(turn)
             if queue:
-                queue[0].set()
+                if not queue[0].is_pausing:  # else two who ask in vain would wake each other without an end
+                    queue[0].set()
             else:
                 del self.queues[meter_id]
 
-    async def _until(self, turn: asyncio.Event, at: float) -> None:
+    async def _until(self, turn: _Turn, at: float) -> None:
         try:
             async with asyncio.timeout_at(at):
                 await turn.wait()

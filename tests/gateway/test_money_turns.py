@@ -1,11 +1,16 @@
 """Waiting for a limit: in the order of arrival, no longer than the limit or the request allows, nobody forgotten."""
 
 import asyncio
+from math import inf
 from random import Random
 
 import pytest
 
+from gateway.money.turns import Turns
 from gateway.wire.refusals import RefusedError
+from policies.scopes import Scope
+from policies.stores.base import Denied, Meter, Unit
+from policies.windows import NoWindow
 from providers.base import Usage
 from tests.fakes.virtual_time import run_virtual
 from tests.gateway.money_scene import Scene, key, request_of, runtime_of
@@ -145,5 +150,26 @@ def test_whoever_leaves_the_queue_holds_nobody_up(seed):
         if wait_s == 60:
             assert not crowd.refused, "there was time for all of them"
         crowd.nothing_is_left()
+
+    run_virtual(scenario())
+
+
+def test_two_who_were_first_do_not_wake_each_other():
+    """Both were asking a store that answers slowly, which now says no at once."""
+
+    async def scenario():
+        turns, asked = Turns(asyncio.get_running_loop()), []
+        meter = Meter("places", Unit.SLOTS, 1, NoWindow())
+        scope, full = Scope("places", meter, wait_s=3.0), Denied(meter, 1, 0, 1, 1, inf, None)
+        deadline = asyncio.get_running_loop().time() + 3.0
+
+        async def wait(name):
+            while await turns.wait(scope, full, deadline, 10, is_first=True):
+                asked.append(name)
+                assert len(asked) < 200, "they do nothing else any more"
+
+        await asyncio.gather(wait("one"), wait("other"))
+        assert not turns.queues
+        assert 20 < len(asked) < 65, "ten times a second each"
 
     run_virtual(scenario())

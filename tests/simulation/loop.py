@@ -13,6 +13,8 @@ _BEGAN_S = 1000.0
 _TIE_S = 1e-7
 # Timers that are less than this apart are due together, as on the loops of asyncio.
 _RESOLUTION_S = 1e-9
+# A scenario takes some hundred. Whoever takes so many wakes itself, and does nothing else any more.
+_MOST_TURNS = 100_000
 
 
 class ShufflingLoop(asyncio.BaseEventLoop):
@@ -20,13 +22,15 @@ class ShufflingLoop(asyncio.BaseEventLoop):
 
     Timers of the same moment are told apart by a tenth of a microsecond, drawn as well. `now` is its clock in seconds.
     It has no selector, nothing to wake it and no debug mode, which cost as much as what is played on it: where nothing
-    is ready the clock jumps to the next timer, and where there is none DeadlockError is raised.
+    is ready the clock jumps to the next timer. DeadlockError is raised where there is none, and where it turns without
+    end.
     """
 
     def __init__(self, rng: Random | None) -> None:
         super().__init__()
         self.now = _BEGAN_S
         self._rng = rng
+        self._turns = 0
 
     def time(self) -> float:
         return self.now
@@ -57,6 +61,10 @@ class ShufflingLoop(asyncio.BaseEventLoop):
 
     def _run_once(self) -> None:
         ready, timers = self._ready, self._scheduled
+        self._turns += 1
+        if self._turns > _MOST_TURNS:
+            self._turns = 0
+            raise DeadlockError(f"{_MOST_TURNS:,} turns, and no end: {ready}")
         if self._rng is not None and len(ready) > 1:
             self._rng.shuffle(ready)
         while timers and timers[0]._cancelled:

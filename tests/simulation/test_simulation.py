@@ -1,5 +1,6 @@
 """Ten thousand scenarios on a virtual clock. A failure names its seed and the command that replays it."""
 
+import asyncio
 import subprocess
 import sys
 from collections import Counter
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.virtual_time import DeadlockError
+from tests.simulation.loop import ShufflingLoop
 from tests.simulation.planted import PLANTED
 from tests.simulation.player import Player
 from tests.simulation.scenario import Course, scenario
@@ -32,6 +35,20 @@ def test_everything_holds(first):
 @pytest.mark.parametrize("seed", range(6))
 def test_a_seed_tells_one_story(seed):
     assert Player().play(seed).story == Player().play(seed).story
+
+
+def test_tasks_that_wake_each_other_without_end_are_an_error():
+    async def spin():
+        while True:  # noqa: ASYNC110 - nobody comes
+            await asyncio.sleep(0)
+
+    loop = ShufflingLoop(None)
+    with pytest.raises(DeadlockError, match="turns, and no end"):
+        loop.run_until_complete(spin())
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
 
 
 def test_what_was_played_before_does_not_matter():
