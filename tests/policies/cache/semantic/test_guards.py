@@ -1,6 +1,7 @@
 """What two prompts may not differ in."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from policies.cache.semantic.text import analyse
 from policies.cache.semantic.verifier import Verifier
 from tests.policies.cache.semantic.prompts import ALIKE, DIFFERENT, EQUAL
 
-SMOKE = Path(__file__).parents[5] / "shared" / "cache" / "guard_smoke.jsonl"
+_SHARED = Path(os.environ.get("SIGNALBOX_SHARED", Path(__file__).parents[5] / "shared"))
+SMOKE = _SHARED / "cache" / "guard_smoke.jsonl"
 # Which reasons fit a kind of difference.
 FITTING = {
     "antonym": {"antonym", "exclusive_set", "number"},
