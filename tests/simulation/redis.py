@@ -5,7 +5,7 @@ need: budgets without a window and places. Leases are longer than a scenario.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -49,7 +49,9 @@ class ScriptedRedis:
         self.accounts: dict[str, Account] = {}
         self.holds: dict[str, list[tuple[str, int]]] = {}
         self.troubles = 0
-        self.waited_s: defaultdict[str, float] = defaultdict(float)  # by hold: how long somebody waited for an answer
+        # By hold: how long somebody waited for answers, and how often they asked for it.
+        self.waited_s: defaultdict[str, float] = defaultdict(float)
+        self.asked: Counter[str] = Counter()
         self._over: set[str] = set()
         self._plan, self._loop, self._wall = plan, loop, wall
         self._began_s = loop.time()
@@ -64,8 +66,10 @@ class ScriptedRedis:
             try:
                 return await ask(script, key, body, timeout_s)
             finally:
-                if _NAMES[script.sha] != "apply":
-                    self.waited_s[orjson.loads(body)["id"]] += self._loop.time() - began_s
+                name, hold_id = _NAMES[script.sha], orjson.loads(body).get("id", "")
+                self.asked[hold_id] += name == "hold"
+                if name != "apply":
+                    self.waited_s[hold_id] += self._loop.time() - began_s
 
         return run
 
