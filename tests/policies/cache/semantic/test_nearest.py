@@ -72,3 +72,16 @@ def test_the_layer_stays_at_its_prior_without_labels_and_follows_many() -> None:
     assert found == pytest.approx([-1.0, 2.0], abs=0.3)
     # From far away it comes to the same.
     assert fit(prior, labelled, [8.0, -8.0]) == pytest.approx(found, abs=0.1)
+
+
+def test_among_many_vectors_the_nearest_are_found_by_a_part_of_them_first() -> None:
+    numpy = pytest.importorskip("numpy")
+    rng = numpy.random.default_rng(3)
+    rows = rng.standard_normal((2_500, 128)).astype("float32")
+    vectors = Vectors()
+    for place, row in enumerate(rows):
+        vectors.add(place, row)
+    for place in (0, 1_234, 2_499):
+        found = vectors.nearest(rows[place] + 0.3 * rng.standard_normal(128), 5, 0.7)
+        assert [at for at, _ in found] == [place]
+        assert found[0][1] == pytest.approx(vectors.cosines(rows[place], [place])[0], abs=0.1)
