@@ -29,7 +29,8 @@ from rich.table import Table
 
 from benchmarks.report import machine
 from policies.ledger import Entry, Purpose
-from policies.stores.base import Granted, Line, Meter, Settlement, Store, Unit
+from policies.stores.base import Granted, Meter, Settlement, Store, Unit
+from policies.stores.groups import Asked
 from policies.stores.memory import MemoryStore
 from policies.stores.sqlite import SqliteStore
 from policies.stores.sqlite_shared import SharedSqliteStore
@@ -48,7 +49,7 @@ METERS = (
     Meter("limit/key/requests", Unit.REQUESTS, 10**9, RollingWindow(60.0)),
     Meter("limit/key/slots", Unit.SLOTS, 10 * _AT_ONCE, NoWindow()),
 )
-LINES = [Line(meter, amount) for meter, amount in zip(METERS, (900_000, 900_000, 900_000, 1, 1), strict=True)]
+ASKED = (900_000, 900_000, 900_000, 1, 1)
 USED = (310_000, 310_000, 310_000, 1, 1)
 
 # Each store in a folder of its own; `bar` in microseconds.
@@ -85,7 +86,7 @@ async def requests(store: Store, first: int, count: int, entries: Sequence[Entry
 
     async def one(number: int) -> None:
         hold_id = f"hold-{number}"
-        verdict: Any = store.hold(hold_id, LINES, 120.0, is_dispatched=store.is_remote)
+        verdict: Any = store.hold(hold_id, Asked(METERS, ASKED), 120.0, is_dispatched=store.is_remote)
         if inspect.isawaitable(verdict):
             verdict = await verdict
         assert isinstance(verdict, Granted), verdict
