@@ -12,19 +12,16 @@ from sys import byteorder
 from typing import Any, NamedTuple, Protocol
 
 import orjson
-from redis.exceptions import MovedError, RedisError
+from redis.asyncio.connection import AbstractConnection
 
+from gateway.caching.shared_listener import ANSWER_S, BLOCK_MS, Listener
 from policies.cache.sealed import ForgedError, Sealed, closed, opened
 from policies.cache.shelf import Entry
-from policies.stores.redis_link import LinkError, connector
 
 MOST_NOTES = 10_000
 _AT_START = 2_000
 _AT_ONCE = 16
 _MOST_BYTES = 64 * 1024
-_BLOCK_S = 2.0
-_ANSWER_S = 5.0
-_PAUSE_S = (0.5, 2.0)  # before connecting again
 
 
 class Note(NamedTuple):
@@ -97,11 +94,9 @@ class NoteFollower:
     def __init__(self, url: str, key: str, fetch: Fetch, chance: Callable[[], float]) -> None:
         self.reader: NoteReader | None = None
         self.taken = 0
-        self._connect = connector(url, _ANSWER_S)
-        self._moved: dict[str, Any] = {}
+        self._listener = Listener(url, chance)
         self._stream = f"{key}:notes"
         self._fetch = fetch
-        self._chance = chance
         self._is_wanted = asyncio.Event()
         self._last = b""  # the last note that was read; empty before the first
 
@@ -117,38 +112,25 @@ class NoteFollower:
 
     async def run(self) -> None:
         """Until cancelled; without Redis, try again every now and then."""
-        while True:
-            await self._is_wanted.wait()
-            try:
-                await self._follow()
-            except MovedError as moved:
-                self._moved = {"host": moved.host, "port": moved.port}
-            except (RedisError, LinkError, OSError, TimeoutError):
-                self._moved = {}
-            shortest, longest = _PAUSE_S
-            await asyncio.sleep(shortest + (longest - shortest) * self._chance())
+        await self._listener.run(self._follow)
 
-    async def _follow(self) -> None:
-        connection = self._connect(self._moved)
-        try:
-            while self.reader is not None:
-                async with asyncio.timeout(_ANSWER_S):
-                    if not self._last:
-                        await connection.send_command("XREVRANGE", self._stream, "+", "-", "COUNT", _AT_START)
-                        rows = [*reversed(await connection.read_response())]
-                        self._last = b"0-0"
-                    else:
-                        block_ms = int(_BLOCK_S * 1000)
-                        await connection.send_command(
-                            "XREAD", "BLOCK", block_ms, "COUNT", 4 * _AT_ONCE, "STREAMS", self._stream, self._last
-                        )
-                        found = await connection.read_response()
-                        rows = found[0][1] if found else []
-                for at in range(0, len(rows), _AT_ONCE):
-                    await self._take(rows[at : at + _AT_ONCE])
-                    self._last = rows[at : at + _AT_ONCE][-1][0]
-        finally:
-            await connection.disconnect(nowait=True)
+    async def _follow(self, connection: AbstractConnection) -> None:
+        await self._is_wanted.wait()
+        while self.reader is not None:
+            async with asyncio.timeout(ANSWER_S):
+                if not self._last:
+                    await connection.send_command("XREVRANGE", self._stream, "+", "-", "COUNT", _AT_START)
+                    rows = [*reversed(await connection.read_response())]
+                    self._last = b"0-0"
+                else:
+                    await connection.send_command(
+                        "XREAD", "BLOCK", BLOCK_MS, "COUNT", 4 * _AT_ONCE, "STREAMS", self._stream, self._last
+                    )
+                    found = await connection.read_response()
+                    rows = found[0][1] if found else []
+            for at in range(0, len(rows), _AT_ONCE):
+                await self._take(rows[at : at + _AT_ONCE])
+                self._last = rows[at : at + _AT_ONCE][-1][0]
 
     async def _take(self, rows: Sequence[Any]) -> None:
         reader = self.reader

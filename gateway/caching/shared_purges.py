@@ -8,18 +8,17 @@ from contextlib import suppress
 from typing import Any
 
 import orjson
-from redis.exceptions import MovedError, RedisError, ResponseError
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
+from gateway.caching.shared_listener import ANSWER_S, BLOCK_MS, Listener
 from gateway.caching.shared_scripts import MOST_PURGES, PURGE
 from policies.cache.purge import Purge
 from policies.cache.shelf import Entry
-from policies.stores.redis_link import LinkError, RedisLink, connector
+from policies.stores.redis_link import LinkError, RedisLink
 
 _TELL_S = 0.5
 _SHORTEST_PAUSE_S = 0.05
-_BLOCK_S = 2.0
-_ANSWER_S = 5.0
-_PAUSE_S = (0.5, 2.0)  # before connecting again
 _MOST_OF_MEMORY = 0.8
 
 
@@ -115,48 +114,26 @@ class PurgeFollower:
         chance: Callable[[], float],
     ) -> None:
         self._has_room = has_room
-        self._connect = connector(url, _ANSWER_S)
-        self._moved: dict[str, Any] = {}
+        self._listener = Listener(url, chance)
         self._stream = f"{key}:purges"
         self._learn = learn
         self._number = number
-        self._chance = chance
 
     async def run(self) -> None:
         """Until cancelled; without Redis, try again every now and then."""
-        while True:
-            try:
-                await self._follow()
-            except MovedError as moved:
-                self._moved = {"host": moved.host, "port": moved.port}
-            except (RedisError, LinkError, OSError, TimeoutError):
-                self._moved = {}
-            shortest, longest = _PAUSE_S
-            await asyncio.sleep(shortest + (longest - shortest) * self._chance())
+        await self._listener.run(self._follow)
 
-    async def _follow(self) -> None:
+    async def _follow(self, connection: AbstractConnection) -> None:
         """Wait for anything new, then read it the way everybody does. Every now and then look without any news: the
         stream may have begun anew.
         """
-        connection = self._connect(self._moved)
-        try:
-            while True:
-                await self._learn()
-                async with asyncio.timeout(_ANSWER_S):
-                    await connection.send_command("INFO", "memory")
-                    with suppress(ResponseError):  # who may not look does not know
-                        self._has_room(not is_nearly_full(await connection.read_response()))
-                async with asyncio.timeout(_ANSWER_S):
-                    await connection.send_command(
-                        "XREAD",
-                        "BLOCK",
-                        int(_BLOCK_S * 1000),
-                        "COUNT",
-                        1,
-                        "STREAMS",
-                        self._stream,
-                        f"{self._number()}-0",
-                    )
-                    await connection.read_response()
-        finally:
-            await connection.disconnect(nowait=True)
+        while True:
+            await self._learn()
+            async with asyncio.timeout(ANSWER_S):
+                await connection.send_command("INFO", "memory")
+                with suppress(ResponseError):  # who may not look does not know
+                    self._has_room(not is_nearly_full(await connection.read_response()))
+            async with asyncio.timeout(ANSWER_S):
+                after = f"{self._number()}-0"
+                await connection.send_command("XREAD", "BLOCK", BLOCK_MS, "COUNT", 1, "STREAMS", self._stream, after)
+                await connection.read_response()
