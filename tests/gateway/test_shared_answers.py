@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from gateway.caching.bindings import Bindings
 from gateway.caching.shared import Place
-from gateway.caching.shared_tier import Bindings
 from gateway.runtime import Caller
 from policies.cache.purge import Purge
 from policies.cache.sealed import name_of
