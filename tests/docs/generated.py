@@ -36,9 +36,10 @@ from tests.docs.money_figures import MEASURED
 from tests.docs.money_figures import refusals as money_refusals
 from tests.docs.pages import Page, pages
 from tests.docs.routing_figures import FIGURES as ROUTING_FIGURES
+from tests.docs.summary_figures import SUMMARIES
 from tests.docs.tables import code, table
 
-FIGURES = {**ROUTING_FIGURES, **MEASURED}
+FIGURES = {**ROUTING_FIGURES, **MEASURED, **SUMMARIES}
 _SECTION = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 # A file that makes use of everything, so that what is inactive shows.
