@@ -15,6 +15,7 @@ from gateway.caching.semantic.tier import SemanticTier
 from gateway.mirror import Nowhere
 from gateway.runtime import Caller
 from policies.cache.rules import CacheRules
+from policies.cache.semantic.lessons import State
 from policies.cache.semantic.namespace import Namespace
 from policies.cache.semantic.rules import SemanticRules
 from policies.cache.semantic.settings import SemanticChoice, SemanticSettings
@@ -30,7 +31,7 @@ SYSTEMS = (None, "Answer in verse.", "Answer in prose.")
 
 
 @functools.cache
-def _learnt() -> bytes:
+def _learnt() -> State:
     """What a namespace knows after it has seen enough."""
     namespace = Namespace(RULES, False, lambda: 0.5)
     for number, country in enumerate(list(CAPITALS)[:-3]):
@@ -41,7 +42,7 @@ def _learnt() -> bytes:
                 namespace.learn(look, look.best.key.startswith(f"{number}.".encode()))
             namespace.add(key, text)
     assert namespace.threshold < float("inf")
-    return namespace.to_bytes()
+    return namespace.state()
 
 
 class _Uncounted:
@@ -88,7 +89,7 @@ class Scene:
         look.keep(entry)
         for space in self.spaces:
             if space.namespace.threshold == float("inf"):
-                space.namespace.from_bytes(_learnt())
+                space.namespace.restore([_learnt()])
 
 
 def _answer(owner, text):

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Sequence
 from math import inf
-from typing import Any
 
 from policies.cache.semantic.layer import Labelled, Prior, fit, logit_of
 from policies.cache.semantic.threshold import lowest
@@ -34,6 +33,7 @@ class Learner:
         self.weights: list[float] = list(prior.weights)
         self.threshold = inf
         self._found = inf
+        self.fits = 0  # refits that are over
 
     def __len__(self) -> int:
         return len(self._labelled)
@@ -66,23 +66,21 @@ class Learner:
             if found < self.threshold:
                 self._since = max(self._since, _REFIT - _CONFIRM)
             self._observed, self._scored = [], []
+            self.fits += 1
         self._fold += 1
 
-    def state(self) -> dict[str, Any]:
-        """For `restore`, as JSON has it. A refit under way is not in it."""
-        return {
-            "threshold": None if self.threshold == inf else self.threshold,
-            "found": None if self._found == inf else self._found,
-            "weights": self.weights,
-            "labelled": [(one.row, one.is_right, one.weight) for one in self._labelled],
-            "since": self._since,
-        }
+    def note(self, labelled: Labelled) -> None:
+        """A label of before, in the order of `learn`; nothing is made of it yet."""
+        self._labelled.append(labelled)
+        self._since += 1
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """In place of what was learnt."""
-        self.threshold = inf if state["threshold"] is None else state["threshold"]
-        self._found = inf if state["found"] is None else state["found"]
-        self.weights = list(state["weights"])
-        self._labelled = deque((Labelled(tuple(row), *rest) for row, *rest in state["labelled"]), maxlen=_LABELS)
-        self._since = state["since"]
+    def state(self) -> tuple[float, float, tuple[float, ...], int]:
+        """For `restore`: threshold, the one that was found last, weights, labels since. A refit under way is not in
+        it.
+        """
+        return self.threshold, self._found, tuple(self.weights), self._since
+
+    def restore(self, threshold: float, found: float, weights: Sequence[float], since: int) -> None:
+        """What was made of the labels so far."""
+        self.threshold, self._found, self.weights, self._since = threshold, found, list(weights), since
         self._observed, self._scored, self._fold = [], [], _FOLDS + 1

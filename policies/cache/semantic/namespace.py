@@ -4,9 +4,8 @@ One namespace holds what was asked under the same conditions (callers, model, sy
 that only the last text differs. It serves nothing until labels show that it may.
 """
 
-import json
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,6 +13,7 @@ from policies.cache.semantic.features import features
 from policies.cache.semantic.guards import Guard, refusal
 from policies.cache.semantic.layer import Labelled, Prior
 from policies.cache.semantic.learner import Learner, Z
+from policies.cache.semantic.lessons import Lesson, Record, State
 from policies.cache.semantic.lexical import Lexical
 from policies.cache.semantic.rows import NAMES, Counts, row_of
 from policies.cache.semantic.rules import SemanticRules
@@ -28,6 +28,7 @@ _CANDIDATES = 5
 _LEAST_COSINE = 0.70
 _LEXICAL_POOL = 32
 _HAND = 32  # places that are looked at for one to give up
+_DOUBTED = 2_000  # families of a State
 _RECENT = 256  # texts whose answer may be kept before or after it is known whom it is like
 PRIOR = Prior(
     weights=(-3.0, 1.0, 0.0, 0.0, 0.5, -0.5, 0.5, -0.5, 0.5, -0.5, 1.0, 0.5),
@@ -135,16 +136,6 @@ class Namespace:
         weight = 1.0 / self.rules.shadow_share if is_checked else 1.0
         return Look(asked, candidates, best, threshold, is_served=True, needs_label=is_checked, weight=weight)
 
-    def pair(self, asked: Text, key: bytes, vector: Sequence[float] | None = None) -> Look | None:
-        """A look-up that finds just this entry, to learn from; None where it is gone."""
-        place = self._places.get(key)
-        if place is None:
-            return None
-        cosine = None if vector is None else self._vectors.cosines(vector, [place])[0]
-        candidates = self._candidates(asked, [(place, cosine)])
-        best = _best(candidates)
-        return Look(asked, candidates, best, self._learner.threshold, is_served=False, needs_label=False, weight=1.0)
-
     def add(self, key: bytes, text: Text, vector: Sequence[float] | None = None) -> None:
         """An answer is kept under `key`, in place of the one that was.
 
@@ -176,17 +167,20 @@ class Namespace:
 
     def learn(self, look: Look, is_right: bool, weight: float = 1.0) -> None:
         """Whether the answer of `look.best` was right. `weight` as the look-up has it."""
-        best = look.best
-        if best is None:
-            return
-        if look.is_served:
-            self._checked.learn(is_right=is_right)
-        place = self._places.get(best.key)
+        lesson = lesson_of(look, is_right=is_right, weight=weight)
+        if lesson is not None:
+            self.take(lesson, look.asked)
+
+    def take(self, lesson: Lesson, asked: Text | None = None) -> None:
+        """One label, also of a look-up in another process. `asked` is the very text of one that was made here."""
+        if lesson.is_served:
+            self._checked.learn(is_right=lesson.is_right)
+        place = self._places.get(lesson.kept)
         if place is not None:
-            self._learn_entry(self._entries[place], look.asked, is_right)
-        self._templates.learn(best.family, is_right=is_right)
-        if not best.is_blocked:
-            self._learner.learn(Labelled(best.row, is_right, weight))
+            self._learn_entry(self._entries[place], lesson, asked)
+        self._templates.learn(lesson.family, is_right=lesson.is_right)
+        if not lesson.is_blocked:
+            self._learner.learn(Labelled(lesson.row, lesson.is_right, lesson.weight))
 
     def measured(self) -> Measured:
         """By the checks of hits."""
@@ -194,35 +188,51 @@ class Namespace:
         lower, upper = interval(self._checked.wrong, checked, Z)
         return Measured(self.hits, checked, self._checked.wrong, lower, upper)
 
-    def to_bytes(self) -> bytes:
-        """What was learnt, without entries."""
-        return json.dumps(
-            {
-                "learner": self._learner.state(),
-                "templates": self._templates.state(),
-                "counts": [self.hits, self._checked.right, self._checked.wrong],
-            }
-        ).encode()
+    @property
+    def fits(self) -> int:
+        """How often weights and threshold were made anew."""
+        return self._learner.fits
 
-    def from_bytes(self, state: bytes) -> None:
-        """In place of what was learnt."""
-        loaded = json.loads(state)
-        self._learner.restore(loaded["learner"])
-        self._templates.restore([tuple(one) for one in loaded["templates"]])
-        self.hits, right, wrong = loaded["counts"]
-        self._checked = Counts(right, wrong)
+    def state(self) -> State:
+        """What was made of all lessons so far."""
+        counts = self.hits, self._checked.right, self._checked.wrong
+        return State(*self._learner.state(), self._templates.doubted(_DOUBTED), counts)
 
-    def _learn_entry(self, entry: _Entry, asked: Text, is_right: bool) -> None:
-        entry.counts.learn(is_right=is_right)
-        entry.group.learn(is_right=is_right)
-        if not is_right:
+    def restore(self, records: Iterable[Record]) -> None:
+        """In place of what was learnt: lessons in their order, and between them what was made of those before. Entries
+        learn nothing of it. Some 10 us each, as nothing is fitted.
+        """
+        self._learner, self._templates = Learner(PRIOR, self.rules.max_wrong_hits), Templates()
+        self.hits, self._checked = 0, Counts()
+        for record in records:
+            if isinstance(record, State):
+                self._learner.restore(record.threshold, record.found, record.weights, record.since)
+                for family_counts in record.doubted:
+                    self._templates.restore(*family_counts)
+                hits, right, wrong = record.counts
+                self.hits, self._checked = int(hits), Counts(right, wrong)
+                continue
+            if record.is_served:
+                self._checked.learn(is_right=record.is_right)
+            self._templates.learn(record.family, is_right=record.is_right)
+            if not record.is_blocked:
+                self._learner.note(Labelled(record.row, record.is_right, record.weight))
+
+    def _learn_entry(self, entry: _Entry, lesson: Lesson, asked: Text | None) -> None:
+        entry.counts.learn(is_right=lesson.is_right)
+        entry.group.learn(is_right=lesson.is_right)
+        if not lesson.is_right:
             return
         entry.value += 1.0
-        _, place = self._recent.get(id(asked), (asked, -1))
-        added = self._entries.get(place)
-        if added is None or added.text is not asked:
-            _remember(self._alike, asked, entry.group)
-        elif added is not entry:
+        if asked is None:
+            added = self._entries.get(self._places.get(lesson.asked, -1))
+        else:
+            _, place = self._recent.get(id(asked), (asked, -1))
+            added = self._entries.get(place)
+            if added is None or added.text is not asked:
+                _remember(self._alike, asked, entry.group)
+                return
+        if added is not None and added is not entry:
             added.group = entry.group
 
     def _nearest(self, asked: Text, vector: Sequence[float] | None) -> list[tuple[int, float | None]]:
@@ -287,6 +297,14 @@ class Namespace:
         for place in places:
             self._entries[place].value /= 2
         self.drop(self._entries[victim].key)
+
+
+def lesson_of(look: Look, *, is_right: bool, weight: float = 1.0, asked: bytes = b"") -> Lesson | None:
+    """What a look-up teaches, where it had a candidate. `asked` is the key of the fresh answer, where one is kept."""
+    best = look.best
+    if best is None:
+        return None
+    return Lesson(best.key, asked, best.family, best.row, is_right, best.is_blocked, look.is_served, weight)
 
 
 def _best(candidates: Sequence[Candidate]) -> Candidate | None:

@@ -57,10 +57,14 @@ class Templates:
         right, wrong = self.counts(name)
         return wrong > 0 and right < _FORGIVES * wrong
 
-    def state(self) -> list[tuple[str, float, float]]:
-        """For `restore`, oldest first."""
-        return [(name, right, wrong) for name, (right, wrong) in self._counts.items()]
+    def doubted(self, most: int) -> tuple[tuple[str, float, float], ...]:
+        """Families with a wrong label, and their right and wrong ones: at most so many, those heard of last, oldest
+        first.
+        """
+        found = [(name, right, wrong) for name, (right, wrong) in self._counts.items() if wrong]
+        return tuple(found[-most:])
 
-    def restore(self, state: list[tuple[str, float, float]]) -> None:
-        """In place of what was known."""
-        self._counts = OrderedDict((name, [right, wrong]) for name, right, wrong in state[-_MOST:])
+    def restore(self, name: str, right: float, wrong: float) -> None:
+        """All labels of a family so far."""
+        self._counts[name] = [right, wrong]
+        self._counts.move_to_end(name)

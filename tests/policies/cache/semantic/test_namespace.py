@@ -1,13 +1,17 @@
 """Like questions get an answer once labels show that they may, and no sooner."""
 
 import random
+from dataclasses import replace
 from math import inf
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.cache.semantic.namespace import Look, Namespace
+from policies.cache.semantic.lessons import Lesson, Record, State, from_bytes, to_bytes
+from policies.cache.semantic.namespace import Look, Namespace, lesson_of
+from policies.cache.semantic.rows import NAMES
 from policies.cache.semantic.rules import SemanticRules
 from policies.cache.semantic.text import Text, analyse
 
@@ -30,8 +34,17 @@ def _asked(rng: random.Random) -> tuple[str, str]:
     return rng.choice(_FORMS).format(start, end), f"{start} {end}"
 
 
-def _replay(namespace: Namespace, count: int, *, wrong_labels: float = 0.0, seed: int = 3) -> list[tuple[Look, bool]]:
-    """Every look-up that found something, and whether the answer of the best would have been right."""
+def _replay(
+    namespace: Namespace,
+    count: int,
+    *,
+    wrong_labels: float = 0.0,
+    seed: int = 3,
+    records: list[Record] | None = None,
+) -> list[tuple[Look, bool]]:
+    """Every look-up that found something, and whether the answer of the best would have been right. `records` gets the
+    lessons, and what is made of them.
+    """
     rng = random.Random(seed)
     classes: dict[bytes, str] = {}
     looks = []
@@ -47,18 +60,32 @@ def _replay(namespace: Namespace, count: int, *, wrong_labels: float = 0.0, seed
             classes[key] = answer
             namespace.add(key, text)
         if look.needs_label:
-            namespace.learn(look, is_right is (rng.random() >= wrong_labels), look.weight)
+            told = is_right is (rng.random() >= wrong_labels)
+            fits = namespace.fits
+            namespace.learn(look, told, look.weight)
+            lesson = lesson_of(look, is_right=told, weight=look.weight)
+            if records is not None and lesson is not None:
+                records.append(lesson)
+                records += [namespace.state()] * (namespace.fits - fits)
     return looks
 
 
+class Taught(NamedTuple):
+    """A namespace that serves, all look-ups that found something, and what it was taught."""
+
+    namespace: Namespace
+    looks: list[tuple[Look, bool]]
+    records: list[Record]
+
+
 @pytest.fixture(scope="module")
-def taught() -> tuple[Namespace, list[tuple[Look, bool]]]:
-    namespace = _namespace(max_entries=300)
-    return namespace, _replay(namespace, 660)
+def taught() -> Taught:
+    namespace, records = _namespace(max_entries=300), list[Record]()
+    return Taught(namespace, _replay(namespace, 660, records=records), records)
 
 
-def test_it_serves_after_labels_and_is_right(taught: tuple[Namespace, list[tuple[Look, bool]]]) -> None:
-    _, looks = taught
+def test_it_serves_after_labels_and_is_right(taught: Taught) -> None:
+    looks = taught.looks
     served = [is_right for look, is_right in looks if look.is_served]
     assert not any(look.is_served for look, _ in looks[:300])
     assert len(served) > 60
@@ -68,15 +95,62 @@ def test_it_serves_after_labels_and_is_right(taught: tuple[Namespace, list[tuple
     assert all(look.weight == pytest.approx(1 / 0.03) for look in checked)
 
 
-def test_what_was_learnt_survives_as_bytes(taught: tuple[Namespace, list[tuple[Look, bool]]]) -> None:
-    namespace, _ = taught
+def test_what_was_learnt_is_restored_from_the_lessons_and_what_was_made_of_them(taught: Taught) -> None:
+    assert sum(isinstance(one, State) for one in taught.records) >= 2
     other = _namespace()
-    other.from_bytes(namespace.to_bytes())
-    assert other.to_bytes() == namespace.to_bytes()
-    assert other.threshold == namespace.threshold < inf
-    assert other.measured() == namespace.measured()
+    other.restore(from_bytes(to_bytes(one)) for one in taught.records)
     assert len(other) == 0
-    assert len(namespace.to_bytes()) < 500_000
+    assert other.measured() == replace(taught.namespace.measured(), hits=other.hits)
+    assert other.threshold == taught.namespace.threshold < inf
+    assert other.state() == replace(taught.namespace.state(), counts=other.state().counts)
+    looks = _replay(other, 100, seed=4)
+    assert sum(look.is_served for look, _ in looks) > 10, "it serves from the beginning"
+    other.restore([])
+    assert other.threshold == inf
+
+
+def test_a_namespace_learns_the_same_from_the_lessons_of_another(taught: Taught) -> None:
+    other = _namespace()
+    for record in taught.records:
+        if isinstance(record, Lesson):
+            other.take(record)
+    assert other.threshold == pytest.approx(taught.namespace.threshold)
+    assert other.threshold < inf
+
+
+def test_whose_answers_are_alike_is_learnt_from_the_lesson_of_another_process() -> None:
+    namespace = _namespace()
+    for at, form in enumerate(_FORMS[:2]):
+        namespace.add(b"%d" % at, analyse(form.format("Oslo", "Rome")))
+    look = namespace.look(analyse(_FORMS[1].format("Oslo", "Rome")))
+    lesson = lesson_of(look, is_right=True)
+    assert lesson is not None
+    namespace.take(replace(lesson, kept=b"0", asked=b"1"))
+    found = namespace.look(analyse(_FORMS[3].format("Oslo", "Rome")))
+    assert [candidate.row[10] for candidate in found.candidates] == [1.0, 1.0]
+
+
+_LESSONS = st.builds(
+    Lesson,
+    st.binary(max_size=40),
+    st.binary(max_size=40),
+    st.binary(min_size=9, max_size=9).map(bytes.hex),
+    st.integers(-99, 99).map(lambda at: tuple(at / 2 + place for place in range(len(NAMES)))),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.floats(1.0, 100.0, width=32),
+)
+
+
+@settings(max_examples=25)
+@given(_LESSONS, st.binary(max_size=60))
+def test_a_lesson_comes_back_as_it_was_and_anything_else_is_refused(lesson: Lesson, other: bytes) -> None:
+    data = to_bytes(lesson)
+    assert from_bytes(data) == lesson
+    for bad in (b"", b"X" + other, b"L" + other, b"S" + other, data[:30]):
+        with pytest.raises(ValueError, match=r"."):
+            from_bytes(bad)
 
 
 def test_the_same_random_numbers_lead_to_the_same_look_ups() -> None:
@@ -102,6 +176,7 @@ def test_one_wrong_label_blocks_the_family_until_four_times_as_many_are_right() 
     assert first.best.key == b"0"
     assert not first.best.is_blocked
     namespace.learn(first, is_right=False)
+    namespace.restore([namespace.state()])  # also after a restart that has no older lessons any more
     for is_still_blocked in (True, True, True, True, False):
         again = namespace.look(analyse(_FORMS[1].format("Lima", "Cairo")))  # other cities, the same two wordings
         assert again.best is not None
@@ -127,18 +202,15 @@ def test_whose_answers_are_alike_is_learnt_before_and_after_an_entry_is_kept() -
         assert agreeing == [1.0, 1.0]
 
 
-def test_a_wrong_hit_is_taught_by_its_pair() -> None:
+def test_a_wrong_hit_is_not_given_again() -> None:
     namespace = _namespace()
     namespace.add(b"0", analyse(_FORMS[0].format("Oslo", "Rome")))
     asked = analyse(_FORMS[1].format("Oslo", "Rome"))
-    pair = namespace.pair(asked, b"0")
-    assert pair is not None
-    namespace.learn(pair, is_right=False)
+    namespace.learn(namespace.look(asked), is_right=False)
     again = namespace.look(asked)
     assert again.best is not None
     assert again.best.is_blocked
     namespace.drop(b"0")
-    assert namespace.pair(asked, b"0") is None
     assert namespace.look(asked).candidates == ()
 
 
@@ -165,9 +237,9 @@ def test_the_most_useful_entry_stays() -> None:
     text = analyse(_FORMS[0].format("Oslo", "Rome"))
     namespace.add(b"useful", text)
     for at in range(60):
-        pair = namespace.pair(text, b"useful")
-        assert pair is not None
-        namespace.learn(pair, is_right=True)
+        look = namespace.look(text)
+        assert look.best is not None
+        assert look.best.key == b"useful"
+        namespace.learn(look, is_right=True)
         namespace.add(b"%d" % at, analyse(f"What is the weather in town number {at}?"))
     assert len(namespace) == 8
-    assert namespace.pair(text, b"useful") is not None
