@@ -24,6 +24,7 @@ _MAX_HEADERS = 100
 _HEAD_S = 20.0  # for a request head to arrive, from its first byte or from the connection's start
 _MAX_TARGET_BYTES = 8 * 1024
 _FIRST_WORD_S = 1.0  # for a request to arrive that was on its way when the server stopped listening
+_LAST_LOOK_S = 0.02
 _MAX_PIPELINED = 16  # requests that wait for the answer before them
 _WRITE_STALL_S = 30.0  # in which a client that has bytes to read has to take some
 # Beyond the limit of connections one more in so many is still heard, because it may ask how the gateway is.
@@ -178,10 +179,13 @@ class Connection(HttpToolsProtocol):
                 self.timeout_keep_alive_task = self.loop.call_at(self.idle_until, self.timeout_keep_alive_handler)
             return
         # A peer that has not read its last answer by now would keep it in our memory for ever.
-        if self.transport.get_write_buffer_size():
-            self._abort_for("write_stall")
-        else:
+        is_read = not self.transport.get_write_buffer_size()
+        if is_read or self.server_state.is_draining:  # then it had a second, and not more than a minute
             super().timeout_keep_alive_handler()
+            if not is_read:
+                self._watch_reader()
+        else:
+            self._abort_for("write_stall")
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -201,15 +205,31 @@ class Connection(HttpToolsProtocol):
         self._reader_watch.start()
 
     def shutdown(self) -> None:
-        # Somebody who has just connected is about to ask: it gets an answer that tells it to leave, and no hang-up.
-        if self._in_head and (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
-            self.loop.call_later(self.first_word_s, self._end_if_silent)
+        """Nobody listens any more: end, but not before whoever could not know it was heard."""
+        self.announce_end()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # An answer whose head went out before anybody knew: the next request is answered, and told.
+            self.timeout_keep_alive = self.first_word_s  # type: ignore[assignment]
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = None
         else:
-            super().shutdown()
+            # Somebody who has just connected is about to ask: it gets an answer that tells it to leave, and no hang-up.
+            self._hear(self.first_word_s if self._in_head else 0.0)
 
-    def _end_if_silent(self) -> None:
-        if self._in_head:
-            super().shutdown()
+    def _hear(self, seconds: float) -> None:
+        """End after so many seconds of silence, and one look more: on a busy machine a word may have waited here for
+        as long as that.
+        """
+        self.loop.call_later(seconds, self.loop.call_later, _LAST_LOOK_S, self._end_if_silent, self._in_head)
+
+    def _end_if_silent(self, was_in_head: bool) -> None:
+        if self.transport.is_closing() or not (self.cycle is None or self.cycle.response_complete):
+            return
+        if self._in_head and not was_in_head:
+            self._hear(self.first_word_s)
+        else:
+            self.transport.close()
 
     def announce_end(self) -> None:
         """The server is about to end: answers that have not begun say so to their client."""

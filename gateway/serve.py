@@ -34,7 +34,7 @@ from gateway.pipeline import Pipeline
 from gateway.reload import SUPERVISOR_PID, Reloader, Source, build_runtime
 from gateway.server import Server, SideListener, build_server
 from gateway.service import Service
-from gateway.supervisor import METRICS_DIR, metrics_renderer
+from gateway.supervisor import AT_ONCE, METRICS_DIR, metrics_renderer
 from gateway.telemetry.logs import BatchWriter, Logger, standard_stream
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.recorder import Recorder
@@ -183,6 +183,7 @@ def _build_server(process: Process, service: Service, reloader: Reloader) -> Ser
         on_drain=drain,
         on_started=partial(process.on_ready, service),
         side=side,
+        at_once=AT_ONCE if SUPERVISOR_PID in process.environ else None,
     )
 
 

@@ -24,7 +24,8 @@ class Server(uvicorn.Server):
 
     For `lame_duck_s` it still serves, says no on /readyz and asks clients to go elsewhere (`Connection: close`);
     then it stops listening and waits for the requests under way. SIGINT comes from a person at a terminal, to whom
-    nobody routes requests: it leaves out the first step. A second signal ends the waiting.
+    nobody routes requests: it leaves out the first step. A second signal ends the waiting; where there is an `at_once`,
+    only that one does.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Server(uvicorn.Server):
         on_drain: Callable[[], None],
         on_started: Callable[[], None],
         side: "SideListener | None" = None,
+        at_once: signal.Signals | None = None,
     ) -> None:
         super().__init__(config)
         self._side = side
@@ -43,6 +45,7 @@ class Server(uvicorn.Server):
         self._lame_duck_s = lame_duck_s
         self._on_drain = on_drain
         self._on_started = on_started
+        self._at_once = at_once
         self._loop: asyncio.AbstractEventLoop | None = None
         self.server_state: DrainingState = DrainingState()
 
@@ -50,22 +53,25 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         # uvicorn raises the signal it has handled once more at its end, which would turn a clean stop into exit code
         # 143. The handlers stay to the end of the process, because one more signal during its last lines would, too.
-        for sig in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sig, self.handle_exit)
+        for sig in (signal.SIGINT, signal.SIGTERM, self._at_once):
+            if sig is not None:
+                signal.signal(sig, self.handle_exit)
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is uvicorn's
         state = self.server_state
-        if isinstance(state, DrainingState) and not state.is_draining:
+        is_first = isinstance(state, DrainingState) and not state.is_draining
+        if is_first:
             state.is_draining = True
             if self._side is not None:
                 self._side.state.is_draining = True
             self._on_drain()
-            if sig == signal.SIGTERM and self._lame_duck_s > 0 and self._loop is not None:
-                self._loop.call_soon_threadsafe(self._begin_lame_duck, self._loop)
-                return
-        else:
+        if sig == self._at_once or (not is_first and self._at_once is None):
             self.force_exit = True  # once is "finish what you do", twice is "now"
+        elif sig == signal.SIGTERM and self._lame_duck_s > 0 and self._loop is not None:
+            if is_first:
+                self._loop.call_soon_threadsafe(self._begin_lame_duck, self._loop)
+            return
         self.should_exit = True
 
     def _begin_lame_duck(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -156,6 +162,7 @@ def build_server(
     on_drain: Callable[[], None],
     on_started: Callable[[], None],
     side: SideListener | None = None,
+    at_once: signal.Signals | None = None,
 ) -> Server:
     """A Server for an ASGI callable. Its sockets come with `serve(sockets=[...])`, `side` has its own."""
     return Server(
@@ -165,6 +172,7 @@ def build_server(
         on_drain=on_drain,
         on_started=on_started,
         side=side,
+        at_once=at_once,
     )
 
 

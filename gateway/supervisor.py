@@ -30,7 +30,10 @@ _RESTART_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
 _QUICK_DEATH_S = 10.0
 _MAX_QUICK_DEATHS = 3
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# What tells a worker to end at once. To it SIGTERM means the same however often it comes, because a service manager may
+# tell every process of a service, and the supervisor passes it on as well.
+AT_ONCE = signal.SIGUSR1
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, AT_ONCE)
 
 
 class _Worker:
@@ -171,7 +174,7 @@ class Supervisor:
 
     def _on_stop(self, sig: int, _frame: FrameType | None) -> None:
         if self._stop:  # the second time: nobody waits for what is under way any longer
-            self._tell(sig)
+            self._tell(AT_ONCE)
         else:
             self._signal = signal.Signals(sig)
         self._stop = True

@@ -140,7 +140,7 @@ def _run(
 
 
 def _supervise(settings: Settings, listeners: _Listeners, shown: "_Shown") -> int:
-    from gateway.supervisor import Supervisor
+    from gateway.supervisor import AT_ONCE, Supervisor
 
     if not settings.reuse_port:  # else somebody may still serve there, and connections should not wait for our workers
         for sock in listeners.all():
@@ -148,7 +148,7 @@ def _supervise(settings: Settings, listeners: _Listeners, shown: "_Shown") -> in
     _announce(listeners, shown)
 
     def work() -> int:
-        ignore_and_leave()
+        ignore_and_leave(AT_ONCE)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the supervisor blocked them until now
         return _serve(settings, os.environ, listeners)
 

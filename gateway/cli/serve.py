@@ -35,12 +35,12 @@ def command(host: str | None, port: int | None, workers: int | None, config_file
     raise SystemExit(launch(os.environ, host=host, port=port, workers=workers, config=config_file))
 
 
-def ignore_and_leave() -> None:
-    """What signals do until the server can act on them: a reload ends nothing, and an end is a clean one, because
-    nothing has begun. The first process of a container hears no signal otherwise.
+def ignore_and_leave(*more: signal.Signals) -> None:
+    """What signals do until the server can act on them: a reload ends nothing, and an end (SIGTERM, SIGINT and `more`)
+    is a clean one, because nothing has begun. The first process of a container hears no signal otherwise.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, *more):
         signal.signal(number, _leave)
 
 

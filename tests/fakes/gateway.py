@@ -193,6 +193,11 @@ class Gateway:
         path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
 
+    def ended(self) -> int:
+        """Wait for the end that a signal asked for: one more would cut what is under way. Returns the exit status."""
+        assert self._process is not None
+        return self._process.wait(_STOP_S)
+
     def stop(self) -> int:
         """End the process as a supervisor does. Returns its exit status."""
         process = self._process

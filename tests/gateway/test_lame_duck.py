@@ -1,5 +1,6 @@
 """The time between "asked to end" and "listens no more": new requests are served, and everybody is told to leave."""
 
+import os
 import signal
 import socket
 import threading
@@ -49,6 +50,20 @@ def test_it_is_sat_out_without_any_request_until_a_second_signal(workers, second
         gateway.signal(second)
         assert gateway.stop() == 0
         assert time.monotonic() - before < 20
+
+
+def test_workers_that_are_told_by_a_service_manager_as_well_sit_it_out():
+    """systemd tells every process of a service; the parent passes it on, which is no second signal."""
+    with Gateway(env=LONG, workers=2) as gateway:
+        for pid in (*gateway.children(), gateway.pid):
+            os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: is_leaving(gateway))
+        time.sleep(0.3)
+        for _ in range(3):
+            answer = gateway.chat("mock/echo")
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+        gateway.signal(signal.SIGTERM)
+        assert gateway.ended() == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
