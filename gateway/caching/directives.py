@@ -27,6 +27,11 @@ class Wish:
     may_ask: bool = True
     max_age_s: float = inf
 
+    @property
+    def may_join(self) -> bool:
+        """Whether an answer that somebody else asked for a moment ago will do."""
+        return self.may_use and self.may_ask and self.max_age_s > 0
+
 
 NO_WISH = Wish()
 
@@ -37,21 +42,30 @@ def wish_of(headers: Mapping[bytes, bytes]) -> Wish:
     """
     words: dict[str, str] = {}
     for name in (_CACHE_CONTROL, _OURS):
+        said: dict[str, str] = {}
         for part in headers[name].decode("latin-1").lower().split(",") if name in headers else ():
             word, _, value = part.strip().partition("=")
+            value = value.strip('"')
             if name == _OURS and word not in _OUR_WORDS and not (word == "max-age" and _is_number(value)):
                 raise refusals.invalid_header(
                     _OURS.decode(), "may say no-store, no-cache, only-if-cached or max-age=SECONDS."
                 )
-            words[word] = value
+            said.setdefault(word, value)  # the first counts: RFC 9111, 4.2.1
+        words |= said
+    may_ask = "only-if-cached" not in words
     if "no-store" in words:
-        return Wish(may_use=False, may_keep=False)
-    max_age = words.get("max-age", "")
+        return Wish(may_use=False, may_keep=False, may_ask=may_ask)
+    max_age = words.get("max-age")
     return Wish(
         may_use="no-cache" not in words,
-        may_ask="only-if-cached" not in words,
-        max_age_s=float(max_age[:10]) if _is_number(max_age) else inf,
+        may_ask=may_ask,
+        max_age_s=inf if max_age is None else _seconds(max_age),
     )
+
+
+def _seconds(text: str) -> float:
+    """None at all where nobody knows what was meant: then nothing is young enough."""
+    return float(text[:10]) if _is_number(text) else 0.0
 
 
 def _is_number(text: str) -> bool:

@@ -60,10 +60,7 @@ class EmbeddingFront:
             given = await self._giver.give(question, Given(as_one(batch), True, CacheUse.HIT, parts))
             assert given is not None  # only a stream might have another form
             return given
-        if not wish.may_ask:
-            self._metrics.note("embeddings", CacheUse.MISS)
-            raise not_kept()
-        if question.is_ambiguous:
+        if question.is_ambiguous or not wish.may_ask:
             return await self._pass(question)
         # Unlike the key of any input: what is kept of one is not a whole answer.
         all_of_it = {**asked.body, "input": {"all": asked.body["input"]}}
@@ -83,7 +80,10 @@ class EmbeddingFront:
                 batch.kept[place] = entry
 
     async def _pass(self, question: Question) -> Outcome:
-        """As if there were no cache."""
+        """As if there were no cache, for those who would have an answer made."""
+        if not question.wish.may_ask:
+            self._metrics.note("embeddings", CacheUse.MISS)
+            raise not_kept()
         self._metrics.note("embeddings", CacheUse.BYPASS)
         return await self._pipeline.run(
             question.request,

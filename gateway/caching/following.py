@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 
 from gateway.caching.flight import Flight, Flights, end_call
 from gateway.caching.giving import Giver, write
-from gateway.caching.kept import head_lines, source_of
+from gateway.caching.kept import Given, head_lines, source_of
 from gateway.caching.question import Question
 from gateway.pipeline import early_ending
 from policies.cache.shelf import Shelf
@@ -60,15 +61,22 @@ class Following:
         question.waited_s += self._clock() - joined
         given, first = flight.given, flight.outcome
         if given is not None:
-            if given.use is CacheUse.STALE and question.request.stream:
-                return None  # as it would be without a cache: such an answer is no stream
-            return await self._giver.give(question, given)
+            return await self._giver.give(question, given) if self._will_do(question, given) else None
         if first is None or flight.call.ending != "caller_error" or first.refusal is None:
             return None
         outcome = _beside(question, first.decision)
         outcome.ending, outcome.refusal, outcome.paused_s = "caller_error", first.refusal, question.waited_s
         self._giver.record(question, outcome)
         return outcome
+
+    def _will_do(self, question: Question, given: Given) -> bool:
+        """Whether this request may have what the other one got: also that may be an answer of before, in parts or as a
+        stale one, which is no stream (as it would be without a cache).
+        """
+        max_age_s = question.wish.max_age_s
+        if given.use is CacheUse.STALE:
+            return not question.request.stream and max_age_s == inf
+        return max_age_s == inf or self._giver.wall_clock() - given.entry.stored_s <= max_age_s
 
     async def _wait(self, question: Question, flight: Flight, joined: float) -> None:
         """Until it is over."""

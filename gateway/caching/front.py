@@ -17,7 +17,7 @@ from gateway.caching.following import Following
 from gateway.caching.giving import Giver
 from gateway.caching.kept import Given, answer_of
 from gateway.caching.leading import Leading
-from gateway.caching.question import Question, question_of
+from gateway.caching.question import Question, allows_asking, question_of
 from gateway.caching.repeats import Repeats
 from gateway.caching.savings import Savings
 from gateway.caching.tiers import Found, Look, Tier, VectorStore
@@ -80,8 +80,7 @@ class CacheFront:
             self._rules, request, caller, sink, started, timeout_s, headers
         )
         if question is None:
-            self._metrics.note(request.operation, CacheUse.BYPASS)
-            return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
+            return await self._pass(request, caller, sink, started, timeout_s, headers)
         if request.operation == "embeddings":
             return await self._embeddings.run(question)
         entry = self._shelf.get(question.key) if question.wish.may_use else None
@@ -93,9 +92,24 @@ class CacheFront:
         if outcome is not None:
             return outcome
         if question.is_ambiguous:
-            self._metrics.note(request.operation, CacheUse.BYPASS)
-            return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
+            return await self._pass(request, caller, sink, started, timeout_s, headers)
         return await self._miss(question)
+
+    async def _pass(
+        self,
+        request: Request,
+        caller: Caller,
+        sink: Sink,
+        started: float,
+        timeout_s: float | None,
+        headers: Mapping[bytes, bytes],
+    ) -> Outcome:
+        """As if there were no cache, for those who would have an answer made."""
+        if not allows_asking(headers):
+            self._metrics.note(request.operation, CacheUse.MISS)
+            raise not_kept()
+        self._metrics.note(request.operation, CacheUse.BYPASS)
+        return await self._pipeline.run(request, caller, sink, started, timeout_s, headers)
 
     async def _miss(self, question: Question) -> Outcome:
         """The answer that is under way, one of another tier, or a new one."""

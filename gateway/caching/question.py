@@ -9,7 +9,7 @@ from gateway.auth import ANONYMOUS
 from gateway.caching.directives import MAX_COST, NO_WISH, TAGS, Wish, beside_the_body, tags_beside, wish_of
 from gateway.caching.kept import Origin
 from gateway.runtime import Caller
-from policies.cache.keying import key_of, loose_key_of, names_twice, unfit
+from policies.cache.keying import key_of, loose_key_of, loses_digits, names_twice, unfit
 from policies.cache.rules import CacheRules
 from providers.base import Request
 
@@ -53,7 +53,7 @@ class Question:
     @property
     def is_usual(self) -> bool:
         """Whether it may depend on a call of somebody else: who has less time than usual, or wants it new, may not."""
-        return self.timeout_s is None and self.wish is NO_WISH
+        return self.timeout_s is None and (self.wish is NO_WISH or self.wish.may_join)
 
     @property
     def is_ambiguous(self) -> bool:
@@ -89,13 +89,18 @@ def question_of(
     name = request.model if _ROUTE not in headers else headers[_ROUTE].decode("latin-1").strip()
     # Who wants to know how it is decided gets a decision: what was kept was decided before.
     is_fit = (wish.may_use or wish.may_keep) and headers.get(_EXPLAIN) != b"1" and _may_use(caller, name, request)
-    if not is_fit or unfit(request.operation, request.body) is not None:
+    if not is_fit or unfit(request.operation, request.body) is not None or loses_digits(request.raw):
         return None
     is_plain = not (caller.tags or caller.candidates is not None or TAGS in headers or MAX_COST in headers)
     more = _NOTHING if is_plain else beside_the_body(caller, headers)
     partition = rules.partition(_name_of(caller))
     key = key_of(request.operation, name, request.body, partition, more)
     return Question(request, caller, sink, started, timeout_s, headers, wish, name, partition, more, key)
+
+
+def allows_asking(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether somebody may be asked where nothing is kept. Raises RefusedError as `question_of` does."""
+    return not (_CACHE_CONTROL in headers or _CACHE in headers) or wish_of(headers).may_ask
 
 
 def is_bare(headers: Mapping[bytes, bytes]) -> bool:

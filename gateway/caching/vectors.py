@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from gateway.caching.kept import Origin, source_of
+from policies.cache.forms import tight
 from policies.cache.keying import key_of
 from policies.cache.rules import CacheRules
 from policies.cache.shelf import Entry, Shelf
@@ -76,7 +77,7 @@ def entries_of(outcome: Outcome, batch: Batch, origin: Origin, now_s: float, rul
             key=batch.keys[place],
             partition=origin.partition,
             name=outcome.decision.asked,
-            body=orjson.dumps({"embedding": row["embedding"], "tokens": token, "model": found["model"]}),
+            body=tight(orjson.dumps({"embedding": row["embedding"], "tokens": token, "model": found["model"]})),
             usage=None,
             finish_reason=None,
             stored_s=now_s,

@@ -19,6 +19,9 @@ _GOOD_ENDS = frozenset({"stop", "tool_calls", "function_call"})
 _OF_ONE_CHUNK = frozenset({"choices", "usage", "obfuscation", "p"})
 _OBJECTS = {"chat.completion.chunk": "chat.completion", "text_completion": "text_completion"}
 _TEXTS = ("content", "refusal", "reasoning_content", "reasoning")
+# What a choice may say beside its message, whatever it is a part of: why it ended and what filters found, in words of
+# Azure, OpenRouter, and vLLM. In a stream the last word counts.
+_VERDICTS = ("content_filter_results", "native_finish_reason", "stop_reason")
 _PIECE = 48  # characters of a replayed chunk
 
 
@@ -50,7 +53,12 @@ def _says_something(message: Mapping[str, Any]) -> bool:
 def marked(body: dict[str, Any], usage: Usage | None) -> bytes:
     """The JSON text of a kept answer: its usage says that nobody was asked this time."""
     told = body.get("usage") or (usage_object(usage) if usage is not None else None)
-    return lenient_json.dumps(body | {"usage": None if told is None else {**told, "is_cached": True}})
+    return tight(lenient_json.dumps(body | {"usage": None if told is None else {**told, "is_cached": True}}))
+
+
+def tight(data: bytes) -> bytes:
+    """The same in a place of its size, to be kept for long: that of what orjson returns has 4 KB and more."""
+    return bytes(memoryview(data))
 
 
 def whole_of(stream: bytes) -> dict[str, Any]:
@@ -93,6 +101,9 @@ def _add(choice: dict[str, Any], piece: Mapping[str, Any]) -> None:
             _add_logprobs(choice, value)
         elif name == "finish_reason":
             choice["finish_reason"] = value or choice.get("finish_reason")
+        elif name in _VERDICTS:
+            if value is not None and value != {}:
+                choice[name] = {**choice.get(name, {}), **value} if type(value) is dict else value
         elif name != "index" and value is not None:
             raise UnfitError(f"a choice with {name}")
 
@@ -195,16 +206,26 @@ def _chat_parts(choice: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         head = call | {"index": number, "function": function | {"arguments": ""}}
         yield part({"tool_calls": [head]})
         yield part({"tool_calls": [{"index": number, "function": {"arguments": function.get("arguments", "")}}]})
-    yield part({}, choice["finish_reason"])
+    for text in _pieces(message.get("refusal")):
+        yield part({"refusal": text})
+    yield part({}, choice["finish_reason"]) | _verdicts(choice)
 
 
 def _text_parts(choice: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     index, logprobs = choice["index"], choice.get("logprobs")
     for text in [choice["text"]] if logprobs is not None else _pieces(choice["text"]):
         yield {"index": index, "text": text, "logprobs": logprobs, "finish_reason": None}
-    yield {"index": index, "text": "", "logprobs": None, "finish_reason": choice["finish_reason"]}
+    yield {"index": index, "text": "", "logprobs": None, "finish_reason": choice["finish_reason"]} | _verdicts(choice)
+
+
+def _verdicts(choice: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: choice[name] for name in _VERDICTS if choice.get(name) is not None}
 
 
 def _pieces(text: str | None) -> Iterator[str]:
-    for start in range(0, len(text or ""), _PIECE):
-        yield (text or "")[start : start + _PIECE]
+    if text is None:
+        return
+    if type(text) is not str:
+        raise TypeError("some say it in parts of their own")
+    for start in range(0, len(text), _PIECE):
+        yield text[start : start + _PIECE]

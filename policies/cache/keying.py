@@ -64,6 +64,9 @@ _DEFAULTS: Mapping[Operation, Mapping[str, Any]] = {
     "embeddings": {"encoding_format": "float"},
 }
 _NOTHING: Mapping[str, Any] = {}
+_ALL_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LEAST, _GREATEST = -(2**63), 2**64 - 1  # between these a parsed number is the one that was written
+_LONG_ROW, _MOST_DIGITS = b"0" * 19, 20
 # With one of these an answer may depend on how it was asked.
 _TO_THE_LETTER = ("tools", "functions", "logprobs")
 
@@ -137,6 +140,26 @@ def names_twice(raw: bytes, body: Mapping[str, Any]) -> bool:
     if b"\\u003a" in raw or b"\\u003A" in raw:
         return _loses_members(raw)
     return raw.count(b":") > _canonical(body).count(b":")
+
+
+def loses_digits(raw: bytes) -> bool:
+    """Whether a whole number in the JSON text `raw` is longer than 64 bits. It was parsed to the nearest of the numbers
+    that a float has, as all its neighbours are: its key would be theirs, while whoever is asked may tell them apart.
+    """
+    # Base64 and prose have no such row of digits: only where there is one has one to look.
+    if raw.translate(_ALL_ZEROS).find(_LONG_ROW) < 0:
+        return False
+    is_lost = False
+
+    def note(digits: str) -> None:
+        nonlocal is_lost
+        is_lost |= len(digits) > _MOST_DIGITS or not _LEAST <= int(digits) <= _GREATEST
+
+    try:
+        json.loads(raw, parse_int=note)
+    except (ValueError, RecursionError):
+        return True
+    return is_lost
 
 
 def _loses_members(raw: bytes) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from gateway.caching.purges import SharedPurges
@@ -228,3 +229,17 @@ def test_streams_under_way_share_what_they_may_remember():
         assert room.free == 1_000_000
 
     play(work, *[_long(5, 80_000)] * 5)
+
+
+def test_numbers_that_are_read_as_one_are_two_questions():
+    """Beyond 64 bits a number is read as its nearest float, as its neighbours are; the provider gets the digits."""
+
+    async def work(scene):
+        for digits in ("18446744073709551617", "18446744073709551618"):
+            raw = b'{"model": "m", "messages": [{"role": "user", "content": "hello"}], "x": [%b]}' % digits.encode()
+            request = Request("chat", orjson.loads(raw), raw, "m", False, False, "req_1")
+            outcome = await scene.pipeline.answer(request, Caller("tester"), Reader(), scene.clock())
+            assert outcome.cache is CacheUse.BYPASS
+        assert (scene.transport.opened, len(scene.keeper.shelf)) == (2, 0)
+
+    play(work, REPLY, REPLY)

@@ -1,6 +1,7 @@
 """Whole answers and streams say the same."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -59,6 +60,42 @@ def test_several_choices_and_plain_completions():
         "usage": USAGE,
     }
     assert whole_of(stream_of(plain, include_usage=True)) == plain
+
+
+def test_a_refusal_is_told_in_both_forms():
+    """It is not kept, but shared with those who wait for it."""
+    logprobs = {"content": None, "refusal": [{"token": "no", "logprob": -0.1}]}
+    for whole in (_whole({"refusal": "no, " * 50}), _whole({"content": "a", "refusal": "no"}, logprobs=logprobs)):
+        assert whole_of(stream_of(whole, include_usage=True)) == whole
+
+
+def test_what_a_choice_ends_with_is_told_in_both_forms():
+    """Azure's verdicts: https://learn.microsoft.com/en-us/azure/ai-services/openai/concepts/content-filter"""
+    safe = {"hate": {"filtered": False, "severity": "safe"}}
+    stream = b"".join(
+        [
+            _chunk({"role": "assistant", "content": ""}, content_filter_results={}, native_finish_reason=None),
+            _chunk({"content": "a"}, content_filter_results=safe, native_finish_reason=None),
+            _chunk({}, "stop", content_filter_results={}, native_finish_reason="STOP", stop_reason=7),
+            DONE,
+        ]
+    )
+    whole = whole_of(stream)
+    ends = {"content_filter_results": safe, "native_finish_reason": "STOP", "stop_reason": 7}
+    assert ends.items() <= whole["choices"][0].items()
+    assert whole_of(stream_of(whole, include_usage=False)) == whole
+    plain = {"index": 0, "text": "once", "logprobs": None, "finish_reason": "stop"} | ends
+    text = SHARED | {"object": "text_completion", "choices": [plain]}
+    assert whole_of(stream_of(text, include_usage=False)) == text
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"content": ["parts"]}, {"content": {"a": 1}}, {"content": "a", "reasoning": [{"text": "b"}]}, {"refusal": 7}],
+)
+def test_what_has_no_pieces_is_no_stream(message):
+    with pytest.raises(UnfitError):
+        stream_of(_whole(message), include_usage=True)
 
 
 def test_logprobs_stay_with_their_text():
@@ -145,6 +182,15 @@ def test_what_cannot_be_told_again_is_not_kept(stream):
 )
 def test_which_answers_are_given_again(whole, good):
     assert is_good(whole) is good
+
+
+def test_a_kept_answer_takes_the_room_of_its_bytes():
+    """What orjson returns stands in a buffer that is larger, and stays so for as long as it is kept."""
+    tracemalloc.start()
+    kept = [marked(_whole({"content": "a"}), None) for _ in range(200)]
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert taken < 1.5 * sum(map(len, kept))
 
 
 def test_usage_says_that_nobody_was_asked():

@@ -1,10 +1,11 @@
 """What makes two requests the same, and what must never do so."""
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.cache.keying import key_of, loose_key_of, unfit
+from policies.cache.keying import key_of, loose_key_of, loses_digits, unfit
 
 HELLO = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -181,3 +182,32 @@ def test_only_the_last_text_may_be_written_otherwise():
 def test_the_letter_counts(more):
     assert _loose(HELLO | more) is None
     assert _loose({"prompt": "hello"}, operation="completions") is None
+
+
+@pytest.mark.parametrize(
+    ("number", "is_lost"),
+    [
+        ("18446744073709551615", False),
+        ("18446744073709551616", True),
+        ("-9223372036854775808", False),
+        ("-9223372036854775809", True),
+        ("9" * 5000, True),
+        ("1" + "0" * 19, False),
+        ("1" + "0" * 20, True),
+        ("0.1000000000000000055511151231257827", False),
+        ("1e19", False),
+        ('"18446744073709551616"', False),
+        ('"\\"18446744073709551616"', False),
+    ],
+)
+def test_a_number_that_was_read_as_one_of_its_neighbours(number, is_lost):
+    raw = b'{"messages": [], "tools": [{"function": {"parameters": {"const": %b}}}]}' % number.encode()
+    assert loses_digits(raw) is is_lost
+
+
+def test_what_is_read_is_what_was_written_or_has_no_key():
+    """As the gateway reads a body: two numbers that differ have different keys, or none."""
+    for number in (2**53, 2**63, 2**64 - 2, 2**64, 2**70):
+        texts = [b'{"messages": [], "x": [%d]}' % one for one in (number, number + 1)]
+        keys = {_key(orjson.loads(text)) for text in texts}
+        assert len(keys) == 2 or all(map(loses_digits, texts)), number
