@@ -93,9 +93,11 @@ class RedisQueue:
         self.tell_for_good(op, entries)
 
     def release(self, hold_id: str) -> None:
-        """Free a hold that may or may not be there, and keep it from being taken later."""
+        """Free a hold that may or may not be there, and keep it from being taken later. The next start does so as well:
+        nobody is charged for a request that was refused.
+        """
         self._releases.add(hold_id)
-        self.tell(["settle", hold_id, "", 1, [], 0, []])
+        self.tell_for_good(["settle", hold_id, "", 1, [], 0, []])
 
     def is_released(self, hold_id: str) -> bool:
         """Whether this hold was given up, and Redis may not know that yet."""

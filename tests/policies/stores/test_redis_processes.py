@@ -162,7 +162,7 @@ def test_a_kill_between_the_settlement_and_the_ledger_leaves_both_to_the_next_pr
 _LEAVES = """
 import asyncio, sys, os, signal
 from pathlib import Path
-from policies.stores.base import Line, Settlement
+from policies.stores.base import Line, Settlement, Unavailable
 from policies.stores.redis import RedisStore
 from policies.stores.redis_journal import RedisJournal
 from tests.policies.stores.kinds import budget
@@ -172,6 +172,8 @@ async def main(url, folder, redis_pid):
     for number in range(20):
         await store.hold(str(number), [Line(budget(10**9), 1000)], 600)
     os.kill(int(redis_pid), signal.SIGSTOP)
+    refused = await store.hold("refused", [Line(budget(10**9), 700)], 600, is_dispatched=True)  # Redis takes it later
+    assert isinstance(refused, Unavailable)
     for number in range(20):
         store.settle(Settlement(str(number), (number,)))
     os.kill(os.getpid(), signal.SIGKILL)
