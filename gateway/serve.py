@@ -84,6 +84,7 @@ async def _serve(process: Process) -> None:
     books = await open_books(settings, Path(shared) if shared is not None else None)
     desk = mirrors.desk = open_desk(books, loop, SoftLimits(time.time, background.start, logger))
     assembler.cache.semantic.use(desk, background.start)
+    assembler.cache.semantic.lessons = _lessons_folder(settings, shared)
     savings = assembler.cache.savings = Savings(books.write, desk.till.new_id, time.time)
     background.start(savings.run(), "savings")
     service = Service(
@@ -149,6 +150,14 @@ def _share_with_replicas(
     url, namespace = settings.redis_url.get_secret_value(), settings.redis_namespace
     background.start(Hints(url, assembler.guard, namespace=namespace).run(), "breaker hints")
     background.start(assembler.cache.share_redis(url, namespace, recorder).run(), "shared answers")
+
+
+def _lessons_folder(settings: Settings, shared: str | None) -> Path | None:
+    """Where what is learnt by meaning outlives a process; None where there is one worker and no state folder. `shared`
+    is the folder of a gateway with several workers, which ends with it.
+    """
+    folder = settings.state_dir or (Path(shared) if shared is not None else None)
+    return None if folder is None else folder / "lessons"
 
 
 async def _read_keys(settings: Settings, logger: Logger) -> KeyDirectory:

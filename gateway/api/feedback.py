@@ -44,7 +44,7 @@ async def _handle(service: Service, scope: Scope, receive: Receive, send: Send) 
             raise refusals.wrong_content_type(content_type.decode("latin-1"))
         body = _object(await _read(receive, headers))
         if "wrong_cache_hit" in body:
-            told = _tell_wrong(service, caller, body)
+            told = await _tell_wrong(service, caller, body)
         elif runtime.feedback is None:
             raise refusals.feedback_off()
         else:
@@ -91,17 +91,17 @@ async def _record(service: Service, book: FeedbackBook, caller: Caller, given: _
     return model
 
 
-def _tell_wrong(service: Service, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
+async def _tell_wrong(service: Service, caller: Caller, body: dict[str, Any]) -> dict[str, Any]:
     """The answer that the caller got to another question goes, and the cache learns. Raises RefusedError."""
     _check_names(body, _OF_HITS)
     request_id = _request_id(body)
     if body["wrong_cache_hit"] is not True:
         raise refusals.invalid_field("wrong_cache_hit", "'wrong_cache_hit' can be true only.")
-    entry = service.cache.tell_wrong(caller.name, request_id)
+    entry = await service.cache.tell_wrong(caller.name, request_id)
     if entry is None:
         raise refusals.unknown_request(request_id)
-    service.recorder.logger.info("wrong cache hit", request_id=request_id, caller=caller.name, entry=entry.id)
-    return {"request_id": request_id, "wrong_cache_hit": True, "entry": entry.id}
+    service.recorder.logger.info("wrong cache hit", request_id=request_id, caller=caller.name, entry=entry)
+    return {"request_id": request_id, "wrong_cache_hit": True, "entry": entry}
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from gateway.runtime import Caller, Runtime
 from gateway.telemetry.recorder import Recorder
 from policies.cache.purge import Purge
 from policies.cache.rules import CacheRules
-from policies.cache.shelf import Entry, Shelf
+from policies.cache.shelf import Shelf
 from policies.cache.stale import StaleAnswers
 from policies.last_resort import LastResort, NoLastResort
 
@@ -82,15 +82,16 @@ class CacheKeeper:
             raise UntoldPurgeError(purged, error) from error
         return purged
 
-    def tell_wrong(self, caller: str, request_id: str) -> Entry | None:
+    async def tell_wrong(self, caller: str, request_id: str) -> str | None:
         """The answer by meaning that this request got was wrong: learn from it, and forget that answer everywhere.
-        Returns it; None where no such hit is remembered.
+        Returns the id of its entry; None where no such hit is remembered.
         """
-        entry = self.semantic.tell_wrong(caller, request_id)
-        if entry is not None:
-            with suppress(UntoldPurgeError):  # then the others learn by themselves
-                self.purge(Purge(entry=entry.id, partition=entry.partition))
-        return entry
+        served = await self.semantic.tell_wrong(caller, request_id)
+        if served is None:
+            return None
+        with suppress(UntoldPurgeError):  # then the others learn by themselves
+            self.purge(Purge(entry=served.entry_id, partition=served.partition))
+        return served.entry_id
 
     def forget_strangers(self, before: Mapping[str, Caller], after: Mapping[str, Caller]) -> None:
         """A key that is gone leaves nothing to the next one of its name. Both map digests of secrets to callers."""
@@ -116,9 +117,12 @@ class CacheKeeper:
         if before.router is after.router:
             return
         was, now = _behind(before), _behind(after)
-        for name in {entry.name for entry in self.shelf}:
-            if was.get(name) != now.get(name):
-                Purge(name=name).carry_out(self.shelf)
+        changed = {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
+        if changed:
+            self.shelf.epoch += 1  # nor is kept, or joined, what is under way now
+            for entry in self.shelf:
+                if not changed.isdisjoint((entry.asked, entry.name)):
+                    self.shelf.drop(entry.key)
 
     async def follow(self) -> None:
         """Forget what other workers are told to. Until cancelled."""
@@ -151,7 +155,8 @@ class CacheKeeper:
         self.shelf.limit(rules.max_bytes, rules.stale_s)
         recorder.metrics.cache.follow(self.shelf)
         runtime, flights = pipeline.runtime, self._flights
-        by_meaning = self.semantic.stand_behind(runtime, flights, recorder, loop, clock, self._clock)
+        redis = self.redis if rules.is_shared else None
+        by_meaning = self.semantic.stand_behind(runtime, flights, recorder, loop, clock, self._clock, redis)
         if self.redis is not None and rules.is_shared:
             shared = self._share(self.redis, runtime, rules, pressure)
             tiers, vectors = (shared, *tiers), vectors or shared

@@ -3,7 +3,7 @@ carries a hash tag: in a cluster they are in one slot.
 
 `:epoch` holds the era and the count of purges, `:purges` is a stream of the last ones (its ids are their numbers),
 `:a:NAME` an answer, `:n:NAME` the name of the answer to the same words in other letters, `:notes` the stream of what
-is found by meaning.
+is found by meaning, `:l:NAME` a stream of what was learnt about one kind of question, `:h:NAME` a hit by meaning.
 """
 
 import hashlib
@@ -80,9 +80,61 @@ redis.call('SET', base .. ':epoch', era .. '/' .. seq)
 return {era .. '/' .. seq}
 """
 
+_HEADED = b"""
+local base, size = KEYS[1], tonumber(string.sub(ARGV[1], 1, 8), 16)
+local told, at = cjson.decode(string.sub(ARGV[1], 9, 8 + size)), 9 + size
+"""
+# 8 hexadecimal digits with the length of {most, kept_ms, rows: [[name, last id or "", lengths], ...]}, that, and the
+# records -> for each row the id of the last record behind it, and the records. (Redis 6.0 knows no open ranges.)
+_EXCHANGE = b"""
+local found = {}
+for place, row in ipairs(told.rows) do
+  local key, from, last = base .. ':l:' .. row[1], '-', row[2]
+  if last ~= '' then
+    local ms, number = string.match(last, '^(%d+)-(%d+)$')
+    from = ms .. '-' .. string.format('%d', tonumber(number) + 1)
+  end
+  local records, rows = {}, redis.pcall('XRANGE', key, from, '+')
+  if rows.err then
+    redis.call('DEL', key)
+    rows = {}
+  end
+  for _, one in ipairs(rows) do
+    last = one[1]
+    records[#records + 1] = one[2][2]
+  end
+  for _, length in ipairs(row[3]) do
+    redis.call('XADD', key, 'MAXLEN', '~', told.most, '*', 'r', string.sub(ARGV[1], at, at + length - 1))
+    at = at + length
+  end
+  if #row[3] > 0 then redis.call('PEXPIRE', key, told.kept_ms) end
+  found[place] = {last, records}
+end
+return found
+"""
+# The same head, of {kept_ms, rows: [[name, length], ...]}, and the hits.
+_PUT_HITS = b"""
+for _, row in ipairs(told.rows) do
+  redis.call('SET', base .. ':h:' .. row[1], string.sub(ARGV[1], at, at + row[2] - 1), 'PX', told.kept_ms)
+  at = at + row[2]
+end
+return {1}
+"""
+# The same head, of {name} -> the hit or ''.
+_TAKE_HIT = b"""
+local key = base .. ':h:' .. told.name
+local found = redis.call('GET', key)
+redis.call('DEL', key)
+return {found or ''}
+"""
+_DISCARD = b"return {redis.call('DEL', base .. ':l:' .. told.name)}"
+
 
 def _script(text: bytes) -> Script:
     return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
 
 READ, WRITE, PURGE = _script(_READ), _script(_WRITE), _script(_PURGE)
+EXCHANGE, PUT_HITS, TAKE_HIT, DISCARD = (
+    _script(_HEADED + text) for text in (_EXCHANGE, _PUT_HITS, _TAKE_HIT, _DISCARD)
+)

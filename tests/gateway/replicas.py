@@ -22,7 +22,8 @@ class Replica(Scene):
     def __init__(self, url, namespace, *answers, rules=PATIENT, **more):
         super().__init__(*answers, **more)
         self.clock = self.loop.time
-        self.keeper.semantic.use(None, lambda work, _: self.loop.create_task(work))
+        self.work = []  # what runs beside the requests
+        self.keeper.semantic.use(None, lambda work, _: self.work.append(self.loop.create_task(work)))
         self.redis = self.keeper.share_redis(url, namespace, self.recorder)
         for one in (self.redis.link, self.redis._follower, self.redis.notes):
             one._chance = lambda: 0.0  # pauses are half a second
@@ -51,8 +52,9 @@ class Replica(Scene):
 
     async def close(self):
         assert not self.task.done(), self.task
-        self.task.cancel()
-        await asyncio.wait((self.task,))
+        for task in (self.task, *self.work):
+            task.cancel()
+        await asyncio.wait((self.task, *self.work))
         await self.redis.close()
 
 

@@ -13,13 +13,15 @@ from gateway.runtime import Runtime
 from gateway.telemetry.recorder import Recorder
 from policies.cache.semantic.rules import SemanticRules
 from policies.cache.semantic.settings import EmbeddingSettings, SemanticChoice, SemanticSettings
-from policies.cache.shelf import Entry, Shelf
+from policies.cache.shelf import Shelf
 
 if TYPE_CHECKING:
-    from gateway.caching.semantic.labels import Measured
+    from gateway.caching.semantic.board import LessonStore
+    from gateway.caching.semantic.labels import Measured, Served
     from gateway.caching.semantic.local_model import LocalModel
     from gateway.caching.semantic.tier import SemanticTier
     from gateway.caching.semantic.works import SemanticWorks
+    from gateway.caching.shared import RedisAnswers
 
 
 class SemanticKeeper:
@@ -29,6 +31,7 @@ class SemanticKeeper:
 
     def __init__(self, shelf: Shelf) -> None:
         self.folder = Path()
+        self.lessons: Path | None = None  # a folder for what is learnt, where there is one
         self.works: SemanticWorks | None = None
         self._shelf = shelf
         self._models: dict[Path, LocalModel] = {}
@@ -65,8 +68,11 @@ class SemanticKeeper:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        redis: "RedisAnswers | None" = None,
     ) -> "tuple[SemanticTier, ...]":
-        """The tier of this Runtime; nothing where it is off, and then all that was learnt is forgotten."""
+        """The tier of this Runtime; nothing where it is off, and then all that was learnt is forgotten here. What is
+        learnt is shared where answers are, in `redis`, or among the workers of this machine.
+        """
         choice = None if runtime.cache is None else runtime.cache.semantic
         if choice is None or self._start is None:
             self.turn_off()
@@ -75,16 +81,28 @@ class SemanticKeeper:
             from gateway.caching.semantic.works import SemanticWorks  # noqa: PLC0415
 
             self.works = SemanticWorks(self._shelf, recorder, loop, self._start)
-        return (self.works.stand_behind(runtime, choice, flights, self._desk, self._models, clock, wall_clock),)
+        store = self._store(redis)
+        return (self.works.stand_behind(runtime, choice, flights, self._desk, self._models, clock, wall_clock, store),)
+
+    def _store(self, redis: "RedisAnswers | None") -> "LessonStore | None":
+        if redis is not None:
+            from gateway.caching.shared_lessons import RedisLessons  # noqa: PLC0415 - imports redis
+
+            return RedisLessons(redis)
+        if self.lessons is None:
+            return None
+        from gateway.caching.semantic.lesson_files import LessonFiles  # noqa: PLC0415 - only where it is on
+
+        return LessonFiles(self.lessons)
 
     def turn_off(self) -> None:
         """Nothing is answered by meaning any more."""
         if self.works is not None:
             self.works.turn_off()
 
-    def tell_wrong(self, caller: str, request_id: str) -> Entry | None:
-        """See `Labels.tell_wrong`."""
-        return None if self.works is None else self.works.labels.tell_wrong(caller, request_id)
+    async def tell_wrong(self, caller: str, request_id: str) -> "Served | None":
+        """See `SemanticWorks.tell_wrong`."""
+        return None if self.works is None else await self.works.tell_wrong(caller, request_id)
 
     def forget(self, partition: str) -> None:
         """What was learnt from somebody who is gone."""

@@ -6,7 +6,7 @@ Each of them teaches the namespace that the look-up was made in. Only clear verd
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +16,8 @@ from gateway.runtime import Caller
 from gateway.wire.refusals import RefusedError
 from policies.cache.forms import is_good
 from policies.cache.semantic.judge import is_same
-from policies.cache.semantic.namespace import Look
+from policies.cache.semantic.lessons import Lesson
+from policies.cache.semantic.namespace import Look, lesson_of
 from policies.cache.semantic.text import Text
 from policies.cache.semantic.threshold import interval
 from policies.cache.shelf import Entry
@@ -73,6 +74,18 @@ class Asked(NamedTuple):
     route: str
 
 
+class Served(NamedTuple):
+    """An answer that was given by meaning: whose it is, under which model or route (`name`), and the lesson it is if
+    somebody calls it wrong.
+    """
+
+    fingerprint: bytes
+    partition: str
+    name: str
+    entry_id: str
+    lesson: Lesson
+
+
 @dataclass(slots=True, frozen=True)
 class Measured:
     """Of the hits of one route that were checked with a clear result. `ratio` is the share of wrong ones, `upper` the
@@ -99,31 +112,36 @@ class Labels:
         self._loop = loop
         self._start = start
         self._count = count
-        self._served: OrderedDict[tuple[str, str], tuple[Asked, Entry]] = OrderedDict()
+        self._served: OrderedDict[tuple[str, str], Served] = OrderedDict()
+        self.on_served: Callable[[str, str, Served], None] | None = None  # is told of every hit
         self._checks = 0
         self._checked: Counter[str] = Counter()
         self._wrong: Counter[str] = Counter()
 
     def compare(self, asked: Asked, fresh: Entry, kept: Entry) -> None:
         """A miss had a candidate: soon, when the answer is on its way."""
-        self._loop.call_soon(self._learn, asked, LabelSource.MISS, fresh.body, kept.body)
+        self._loop.call_soon(self._learn, asked, LabelSource.MISS, fresh.body, kept.body, fresh.key)
 
     def note_hit(self, caller: str, request_id: str, asked: Asked, entry: Entry) -> None:
         """It was served: the caller may say that it was wrong."""
-        look = replace(asked.look, candidates=())  # the others would take most of the memory
-        self._served[caller, request_id] = asked._replace(look=look), entry
+        lesson = lesson_of(asked.look, is_right=False)
+        if lesson is None:
+            return
+        served = Served(asked.fingerprint, entry.partition, entry.name, entry.id, lesson)
+        self._served[caller, request_id] = served
         if len(self._served) > _MOST_SERVED:
             self._served.popitem(last=False)
+        if self.on_served is not None:
+            self.on_served(caller, request_id, served)
 
-    def tell_wrong(self, caller: str, request_id: str) -> Entry | None:
-        """The caller says that a hit was wrong. Returns the answer it got; None where no such hit is remembered."""
-        found = self._served.pop((caller, request_id), None)
-        if found is None:
-            return None
-        asked, entry = found
+    def take_hit(self, caller: str, request_id: str) -> Served | None:
+        """What the caller got then; None where no such hit is remembered here. It is not remembered any more."""
+        return self._served.pop((caller, request_id), None)
+
+    def tell_wrong(self, served: Served) -> bool:
+        """The caller says that it was wrong. False where its namespace is not in this process."""
         self._count.label(LabelSource.FEEDBACK, Verdict.WRONG)
-        self._spaces.learn(asked.fingerprint, asked.look, is_right=False, weight=1.0)
-        return entry
+        return self._spaces.learn(served.fingerprint, served.lesson)
 
     def check(
         self,
@@ -169,7 +187,7 @@ class Labels:
             self._checks -= 1
             self._count.check(end, cost_nusd)
 
-    def _learn(self, asked: Asked, source: LabelSource, fresh: bytes, kept: bytes) -> None:
+    def _learn(self, asked: Asked, source: LabelSource, fresh: bytes, kept: bytes, key: bytes = b"") -> None:
         one, other = said(fresh), said(kept)
         found = None if one is None or other is None else is_same(one, other, (asked.text, asked.kept_text))
         if found is None:
@@ -177,7 +195,9 @@ class Labels:
             return
         self._count.label(source, Verdict.RIGHT if found else Verdict.WRONG)
         weight = asked.look.weight if source is LabelSource.CHECK else 1.0
-        self._spaces.learn(asked.fingerprint, asked.look, is_right=found, weight=weight)
+        lesson = lesson_of(asked.look, is_right=found, weight=weight, asked=key)
+        if lesson is not None:
+            self._spaces.learn(asked.fingerprint, lesson, asked.look.asked)
         if source is LabelSource.CHECK:
             self._checked[asked.route] += 1
             self._wrong[asked.route] += not found

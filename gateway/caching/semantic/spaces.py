@@ -4,30 +4,63 @@ They outlive every Runtime. An answer that leaves memory leaves its namespace; w
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from policies.cache.semantic.namespace import Look, Namespace
+from policies.cache.semantic.lessons import Lesson, Record
+from policies.cache.semantic.namespace import Namespace
 from policies.cache.semantic.rules import SemanticRules
 from policies.cache.semantic.text import Text
 
 _MOST = 2_000
 _TRIES = 64
+_MOST_PAIRS = 2_000
 
 
 @dataclass(slots=True)
 class Space:
-    """`route` is the label of what was asked for, `labels` how many were learnt from."""
+    """`name` is the model or route that was asked for, `route` its label, `labels` how many were learnt from."""
 
     namespace: Namespace
     partition: str
     route: str
+    name: str
     labels: int = 0
+    _pairs: OrderedDict[tuple[bytes, bytes], None] = field(default_factory=OrderedDict)
 
     @property
     def is_worthless(self) -> bool:
         """Nothing is kept in it, and nothing was learnt: conversations leave many such ones."""
         return not len(self.namespace) and not self.labels
+
+    def take(self, lesson: Lesson, asked: Text | None = None) -> bool:
+        """Learn from it; see `Namespace.take`. False where it proves nothing new: each process that is asked the same
+        compares the same two answers, and four times the same is no more evidence than once. What is wrong counts
+        every time.
+        """
+        if not self._is_news(lesson):
+            return False
+        self.labels += 1
+        self.namespace.take(lesson, asked)
+        return True
+
+    def restore(self, records: Iterable[Record]) -> None:
+        """In place of what was learnt; see `Namespace.restore`."""
+        self._pairs.clear()
+        found = [record for record in records if not isinstance(record, Lesson) or self._is_news(record)]
+        self.labels = sum(isinstance(record, Lesson) for record in found)
+        self.namespace.restore(found)
+
+    def _is_news(self, lesson: Lesson) -> bool:
+        if not lesson.is_right or lesson.is_served or not lesson.asked:
+            return True
+        pair = lesson.kept, lesson.asked
+        if pair in self._pairs:
+            return False
+        self._pairs[pair] = None
+        if len(self._pairs) > _MOST_PAIRS:
+            self._pairs.popitem(last=False)
+        return True
 
 
 class Spaces:
@@ -37,6 +70,10 @@ class Spaces:
         self._random = random
         self._by_print: OrderedDict[bytes, Space] = OrderedDict()
         self._where: dict[bytes, tuple[bytes, Text]] = {}
+        self.on_lesson: Callable[[bytes, Space, Lesson], None] | None = None  # is told of what is learnt here
+
+    def __contains__(self, fingerprint: bytes) -> bool:
+        return fingerprint in self._by_print
 
     def __iter__(self) -> Iterator[Space]:
         yield from list(self._by_print.values())
@@ -57,12 +94,12 @@ class Spaces:
         self,
         fingerprint: bytes,
         rules: SemanticRules,
-        whose: tuple[str, str],
+        whose: tuple[str, str, str],
         key: bytes,
         text: Text,
         vector: Sequence[float] | None,
     ) -> None:
-        """An answer is in memory under `key`. `whose` are its partition and route."""
+        """An answer is in memory under `key`. `whose` are its partition, label and model or route."""
         space = self.find(fingerprint)
         if space is None:
             space = self._by_print[fingerprint] = Space(Namespace(rules, vector is not None, self._random), *whose)
@@ -91,12 +128,12 @@ class Spaces:
         if space.is_worthless:
             del self._by_print[fingerprint]
 
-    def learn(self, fingerprint: bytes, look: Look, *, is_right: bool, weight: float) -> None:
-        """What somebody found out about a look-up there; nothing where the namespace is gone."""
+    def learn(self, fingerprint: bytes, lesson: Lesson, asked: Text | None = None) -> bool:
+        """What somebody found out here about a look-up. False where the namespace is gone."""
         space = self._by_print.get(fingerprint)
-        if space is not None:
-            space.labels += 1
-            space.namespace.learn(look, is_right, weight)
+        if space is not None and space.take(lesson, asked) and self.on_lesson is not None:
+            self.on_lesson(fingerprint, space, lesson)
+        return space is not None
 
     def forget(self, partition: str) -> None:
         """Also what was learnt: the next of that name is somebody else."""

@@ -38,7 +38,7 @@ class Prepared:
         said: str,
         text: Text,
         vector: Vector | None,
-        whose: tuple[str, str],
+        whose: tuple[str, str, str],
     ) -> None:
         self._tier = tier
         self.said = said
@@ -85,6 +85,7 @@ class SemanticTier:
         self._wall_clock = wall_clock
         self._on_error = on_error
         self.on_new: Callable[[Prepared, Entry], None] | None = None  # is told of what is compared with from now on
+        self.on_look: Callable[[bytes], None] = lambda _: None  # is told where something is looked up
         self._salts: dict[int, bytes] = {}
 
     async def look(self, question: Question) -> Prepared | None:
@@ -136,13 +137,14 @@ class SemanticTier:
         salt = self._salt(settings)
         found = fingerprint(question.name, body, question.partition, question.more, text, salt)
         route = question.name if question.name in self._names else "direct"
-        return Prepared(self, found, said, text, vector, (question.partition, route))
+        return Prepared(self, found, said, text, vector, (question.partition, route, question.name))
 
     def search(self, prepared: Prepared, question: Question, settings: SemanticSettings) -> None:
         """Look for what means the same, and whether memory still has it, young enough for everybody."""
         space = self._spaces.find(prepared.fingerprint)
         if space is None:
             return
+        self.on_look(prepared.fingerprint)
         youngest_s = self._wall_clock() - min(settings.ttl_s, question.wish.max_age_s)
         for _ in range(_MOST_GONE):
             look = space.namespace.look(prepared.text, prepared.vector)
@@ -190,7 +192,7 @@ class SemanticTier:
             if settings is None or entry.finish_reason != "stop" or entry.key not in self._shelf:
                 return
             if (vector is None) is (self._embedder is None):
-                whose = entry.partition, route
+                whose = entry.partition, route, entry.name
                 self._spaces.add(fingerprint, settings.rules, whose, entry.key, analyse(said), vector)
         except Exception as error:
             self._on_error(error)

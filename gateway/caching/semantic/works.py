@@ -9,9 +9,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from gateway.caching.bindings import Bindings
 from gateway.caching.flight import Flights
 from gateway.caching.own_calls import OwnCalls
-from gateway.caching.semantic.labels import Labels
+from gateway.caching.semantic.board import Board, LessonStore
+from gateway.caching.semantic.labels import Labels, Served
 from gateway.caching.semantic.local_model import LocalModel
 from gateway.caching.semantic.spaces import Spaces
 from gateway.caching.semantic.tier import SemanticTier
@@ -36,6 +38,9 @@ class SemanticWorks:
         self._metrics = recorder.metrics.semantic_cache
         self._loop = loop
         self.labels = Labels(self.spaces, loop, start, self._metrics)
+        self.board = Board(self.spaces, recorder.logger.warning)
+        self.labels.on_served = self.board.note_hit
+        start(self.board.run(), "lessons")
         shelf.on_gone = self.spaces.drop
         self._metrics.follow(self.spaces, self.labels)
 
@@ -48,8 +53,12 @@ class SemanticWorks:
         models: Mapping[Path, LocalModel],
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        store: LessonStore | None,
     ) -> SemanticTier:
-        """The tier of this Runtime. `models` are those in memory, by their folder as configured."""
+        """The tier of this Runtime. `models` are those in memory, by their folder as configured; `store` has what
+        others learnt.
+        """
+        self.board.use(store, Bindings(runtime).of)
         calls = OwnCalls(runtime, desk, self._loop, clock, wall_clock)
         self.tier = SemanticTier(
             choice,
@@ -63,7 +72,18 @@ class SemanticWorks:
             wall_clock,
             lambda error: self._recorder.logger.error("semantic cache failed", fault=_where(error)),
         )
+        self.tier.on_look = self.board.touch
         return self.tier
+
+    async def tell_wrong(self, caller: str, request_id: str) -> Served | None:
+        """A caller says that an answer by meaning was wrong, whichever process gave it. Returns what it got; None where
+        no such hit is remembered.
+        """
+        here = self.labels.take_hit(caller, request_id)
+        served = await self.board.take_hit(caller, request_id) or here
+        if served is not None and not self.labels.tell_wrong(served):
+            self.board.tell_absent(served)
+        return served
 
     def turn_off(self) -> None:
         """Nothing is answered by meaning any more."""
