@@ -1,8 +1,9 @@
 """A process that has imported what the gateway imports, and becomes a gateway in a fork of itself whenever asked.
 
-Most of a start is imports, the same ones each time. A fork skips them and nothing else: it is a process of its own,
-gets the working folder, environment, output files and arguments of the request, and then runs the file of the console
-script to its end, as Python does with `python -P signalbox serve`.
+Most of a start is imports, the same ones each time, and with budgets the tables by which tokens are counted. A fork
+skips these and nothing else: it is a process of its own, gets the working folder, environment, output files and
+arguments of the request, and then runs the file of the console script to its end, as Python does with
+`python -P signalbox serve`.
 
 Run as a script, with the number of a socket to be asked over. Requests and answers are JSON, one a packet:
 `{"start": ..., ...}` forks (see `_become`) and answers `{"pid": ...}`; `{"reap": pid}` answers with the exit status as
@@ -19,9 +20,10 @@ import signal
 import socket
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 from gateway.cli.launch import import_all
+from providers.tokens import EncodingName, load_encoding
 
 _PACKET = 1 << 18
 
@@ -65,6 +67,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is for pytest, which then closes the socket
     import_all()
     import_module("gateway.cli.main")
+    for encoding in get_args(EncodingName):
+        load_encoding(encoding)
     gc.collect()
     gc.freeze()  # else the first collection of every fork would copy all of this
     _become(**_answer_until_forked(socket.socket(fileno=int(sys.argv[1]))))
