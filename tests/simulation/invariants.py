@@ -11,8 +11,9 @@ from policies.retry import CAP_TOKENS, CAP_UNTRIED, UNTRIED_SHARE
 from policies.verdicts import TIMEOUTS, VERDICTS, falls_back, may_repeat
 from providers.base import Cause, ErrorKind, ProviderError
 from tests.simulation.clients import Client
+from tests.simulation.givens import IN_NUSD, OUT_NUSD, deployment
 from tests.simulation.upstreams import TOKENS_PER_PIECE, Line, piece
-from tests.simulation.world import IN_NUSD, OUT_NUSD, Played, deployment
+from tests.simulation.world import Played
 
 # What may pass after a limit: the last words to somebody who does not read, and a step of the clock.
 _GRACE_S = 0.25

@@ -6,11 +6,7 @@ Only what is outside is scripted: providers, callers, time and chance.
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
-from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -24,7 +20,7 @@ from gateway.availability import Guard
 from gateway.keys.directory import KeyDirectory
 from gateway.keys.ring import KeyRing
 from gateway.pipeline import SHUTDOWN, Pipeline
-from gateway.runtime import Caller, Runtime, Upstream
+from gateway.runtime import Runtime, Upstream
 from gateway.service import Service
 from gateway.telemetry.logs import Logger
 from gateway.telemetry.metrics import Metrics
@@ -32,43 +28,32 @@ from gateway.telemetry.recorder import Recorder
 from gateway.wire.http import CHANNEL
 from gateway.wire.refusals import RefusedError
 from policies.breaker import BreakerSettings
-from policies.hedging import HedgeRules, Hedges, SlowTimes
+from policies.hedging import HedgeRules
 from policies.outcome import Outcome
 from policies.retry import Retries, RetryBudget, RetryRules
 from policies.scopes import ScopeBook
 from policies.stores.memory import MemoryStore
 from policies.stores.redis import RedisStore
-from providers.base import Provider, ProviderOptions, Target
-from providers.openai_compatible import build
-from providers.pricing import Price, resolve
 from providers.tokens import estimate_prompt
 from routing.affinity import AffinityBook
 from routing.choice import Group, World
-from routing.decision import Deployment, header_text
 from routing.latency import LatencyBook
 from routing.plan import Plan
 from routing.router import Router
 from routing.strategies.ordered import Ordered
 from tests.simulation.clients import Client
+from tests.simulation.givens import CALLERS, SECRETS, body_of, deployment, dialect, experienced
 from tests.simulation.loop import ShufflingLoop
 from tests.simulation.purses import Treasury
 from tests.simulation.redis import shared_store
-from tests.simulation.scenario import ClientPlan, Purse, Scenario
+from tests.simulation.scenario import Purse, Scenario
 from tests.simulation.upstreams import Ledger, Line, ScriptedTransport
 from tests.simulation.watch import Watch
 
-IN_NUSD, OUT_NUSD = 1_000, 10_000  # a token's price
-_SECRETS = (b"sk-one", b"sk-two", b"sk-three")
-CALLERS = {
-    sha256(secret).hexdigest(): Caller(name, is_priority=name == "three")
-    for secret, name in zip(_SECRETS, ("one", "two", "three"), strict=True)
-}
 _EPOCH_S = 1.75e9
 # Of an empty configuration, which would be validated anew for every scenario.
 _RING, _SCOPES, _NO_KEYS = KeyRing(), ScopeBook(Config()), KeyDirectory()
-_USUAL_ANSWERS = 50
 _ASKING_S = 0.3  # what a request may ask a slow Redis before a call
-MAX_TOKENS = 20  # more than any of the scripted answers has
 
 
 @dataclass(slots=True, frozen=True)
@@ -156,13 +141,13 @@ class Stage:
         self._world = World(self._rng, LatencyBook(loop.time), AffinityBook(loop.time), availability=guard)
         self._upstreams = {
             deployed.name: Upstream(
-                _dialect(deployed.name), ScriptedTransport(deployed, ledger, loop), deployed.timeouts
+                dialect(deployed.name), ScriptedTransport(deployed, ledger, loop), deployed.timeouts
             )
             for deployed in scenario.deployed
         }
         rules = RetryRules(scenario.max_attempts, scenario.backoff_base_s, 2.0, scenario.budget_ratio)
         self._retries = Retries(rules, {}, budgets)
-        self._hedges = _experienced(scenario, loop)
+        self._hedges = experienced(scenario, loop)
         purse = scenario.purse
         self._treasury = self._make_treasury(purse, book) if purse is not None else None
         pipeline = self._pipeline(self._runtime("1", guard, scenario.groups), book)
@@ -223,11 +208,11 @@ class Stage:
     async def _visit(self, client: Client) -> None:
         plan, loop = client.plan, self._loop
         await asyncio.sleep(plan.arrives_s)
-        body = _body(plan, is_limited=self._treasury is not None)
+        body = body_of(plan, is_limited=self._treasury is not None)
         client.raw = orjson.dumps(body)
         self.played.ledger.prompts[plan.id] = estimate_prompt(body)
         client.arrived_s = loop.time()
-        headers = [(b"x-api-key", _SECRETS[plan.caller]), (b"x-request-id", plan.id.encode())]
+        headers = [(b"x-api-key", SECRETS[plan.caller]), (b"x-request-id", plan.id.encode())]
         if plan.timeout_s is not None:
             headers.append((b"x-signalbox-timeout-ms", b"%d" % (plan.timeout_s * 1000)))
         self._tell(plan.id, f"asks {plan.model} for {'a stream' if plan.is_stream else 'a whole answer'}")
@@ -330,61 +315,3 @@ class _Sender:
 
 async def _nothing_more() -> Any:
     raise AssertionError("the body was there already")
-
-
-def _experienced(scenario: Scenario, loop: ShufflingLoop) -> Hedges:
-    """A gateway that has answered often enough to know what is usual."""
-    hedges = Hedges(loop.time)
-    if scenario.hedged_after_s is not None:
-        for name in ("m", "r"):
-            for is_stream in (False, True):
-                hedges.delay_s(name, HedgeRules(max_extra_ratio=1.0), is_stream=is_stream)
-                hedges.note(name, None, _USUAL_ANSWERS * 10**9, 0, is_stream=is_stream)
-                hedges._books[name].times[is_stream] = _usual(scenario.hedged_after_s)
-    return hedges
-
-
-def _usual(seconds: float) -> SlowTimes:
-    times = copy(_usual_once(seconds))
-    times._counts = list(times._counts)
-    return times
-
-
-@cache
-def _usual_once(seconds: float) -> SlowTimes:
-    times = SlowTimes()
-    for _ in range(_USUAL_ANSWERS):
-        times.add(seconds)
-    return times
-
-
-def _body(plan: ClientPlan, *, is_limited: bool) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": plan.model,
-        "messages": [{"role": "user", "content": f"{plan.id}: how far is it to the moon?"}],
-        "stream": plan.is_stream,
-    }
-    if plan.wants_usage and plan.is_stream:
-        body["stream_options"] = {"include_usage": True}
-    if is_limited:
-        body["max_tokens"] = MAX_TOKENS
-    return body
-
-
-@cache
-def _dialect(name: str) -> Provider:
-    return build(ProviderOptions(name, "openai_compatible", base_url="http://provider.test/v1"))
-
-
-@cache
-def _price() -> Price:
-    override = {"input_usd_per_mtok": IN_NUSD / 1000, "output_usd_per_mtok": OUT_NUSD / 1000}
-    price = resolve("openai_compatible", "none", now=datetime(2026, 1, 1, tzinfo=UTC), override=override)
-    assert price is not None
-    return price
-
-
-@cache
-def deployment(provider: str) -> Deployment:
-    name = f"{provider}/m"
-    return Deployment(name, name, "m", provider, Target("m"), _price(), header=header_text(name))
