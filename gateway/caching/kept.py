@@ -11,8 +11,8 @@ from routing.decision import Decision
 
 
 class Origin(NamedTuple):
-    """Whose request an answer was for, with which tags, and when it was asked for (Unix seconds). `caller` is the name
-    of the key, empty where there is none.
+    """Whose request an answer was for, for which model or route, with which tags, and when it was asked for (Unix
+    seconds). `caller` is the name of the key, empty where there is none.
     """
 
     key: bytes
@@ -21,6 +21,7 @@ class Origin(NamedTuple):
     tags: frozenset[str]
     loose_key: bytes | None
     asked_s: float
+    asked: str
 
 
 class Given(NamedTuple):
@@ -73,6 +74,7 @@ def entry_of(outcome: Outcome, body: bytes, origin: Origin, now_s: float, rules:
         tags=origin.tags,
         loose_key=origin.loose_key,
         asked_s=origin.asked_s,
+        asked=origin.asked,
         name=outcome.decision.asked,
         body=body,
         usage=outcome.usage,

@@ -65,7 +65,7 @@ class Question:
     def origin(self, asked_s: float) -> Origin:
         """What its answer is kept with; `asked_s` is Unix time."""
         tags = tags_beside(self.caller, self.headers)
-        return Origin(self.key, self.partition, _name_of(self.caller), tags, self.loose_key, asked_s)
+        return Origin(self.key, self.partition, _name_of(self.caller), tags, self.loose_key, asked_s, self.name)
 
     def find_loose_key(self) -> bytes | None:
         """`loose_key`, made now."""

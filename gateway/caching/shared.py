@@ -26,7 +26,7 @@ from policies.cache.sealed import ForgedError, Sealed, name_of, seal, unseal
 from policies.cache.shelf import Entry
 from policies.stores.redis_link import LinkError, LinkState, RedisLink
 
-FORMAT = 1  # of names and values: another version has another place
+FORMAT = 2  # of names and values: another version has another place
 _WRITE_S = 1.0
 _LEARN_S = 0.5
 _MOST_WAITING = 1_000
@@ -169,10 +169,17 @@ class RedisAnswers:
 
     def put(self, entry: Entry, era: str, seq: int, place: Place, ttl_s: float) -> None:
         """Write an answer soon, which saw the purges of `era` up to `seq`, to be found for so long."""
-        if not era or len(entry.body) > self.max_entry_bytes:
+        if len(entry.body) > self.max_entry_bytes:
             return
         size = self._waiting_bytes + entry.size
-        if not self.has_room or self.link.wait_s() or len(self._waiting) >= _MOST_WAITING or size > _MOST_WAITING_BYTES:
+        # Without an era nobody knows which purges it has seen: Redis did not answer when it was asked for.
+        if (
+            not era
+            or not self.has_room
+            or self.link.wait_s()
+            or len(self._waiting) >= _MOST_WAITING
+            or size > _MOST_WAITING_BYTES
+        ):
             self.dropped += 1
             return
         self._waiting.append(_Waiting(Sealed(entry, era, seq), place, self._wall_clock() + ttl_s))
@@ -257,7 +264,7 @@ class RedisAnswers:
             if one.until_s > now_s and not self.purges.takes(entry):
                 loose = name_of(entry.loose_key, secret) if entry.loose_key is not None else ""
                 ttl_ms = max(1, int((one.until_s - now_s) * 1000))
-                whose = orjson.dumps([entry.name, entry.partition]).decode() if note else ""
+                whose = orjson.dumps([entry.asked, entry.partition]).decode() if note else ""
                 rows.append([name_of(entry.key, secret), loose, ttl_ms, len(value), whose, len(note)])
                 values += (value, note)
         told = orjson.dumps({"era": batch[0].kept.era, "most_notes": MOST_NOTES, "rows": rows})

@@ -104,7 +104,7 @@ class RedisTier:
         """Embeddings that are new."""
         log = self._answers.log
         for entry in entries[:_MOST_VECTORS]:
-            secret = self._bindings.of(entry.name, entry.partition)
+            secret = self._bindings.of(entry.asked, entry.partition)
             self.put(entry, log.era, log.seq, Place(entry.key, None, entry.partition, secret))
 
     def put(self, entry: Entry, era: str, seq: int, place: Place) -> None:

@@ -88,6 +88,7 @@ def entries_of(outcome: Outcome, batch: Batch, origin: Origin, now_s: float, rul
             tags=origin.tags,
             caller=origin.caller,
             asked_s=origin.asked_s,
+            asked=origin.asked,
             source=source,
         )
         for place, row, token, cost in zip(new, rows, tokens, costs, strict=True)

@@ -11,8 +11,8 @@ class Purge:
     """All conditions that are set have to hold; with none, every answer goes.
 
     `entry` is the id that the head of a hit names, `partition` who may share them, `name` the model or route that was
-    asked for, `tag` one of the tags of the request or its key, `caller` the name of the key that they were made for:
-    what others of its group made stays.
+    asked for, or the one that was decided for instead, `tag` one of the tags of the request or its key, `caller` the
+    name of the key that they were made for: what others of its group made stays.
     """
 
     entry: str | None = None
@@ -26,7 +26,7 @@ class Purge:
         return (
             self.entry in (None, entry.id)
             and self.partition in (None, entry.partition)
-            and self.name in (None, entry.name)
+            and self.name in (None, entry.asked, entry.name)
             and self.caller in (None, entry.caller)
             and (self.tag is None or self.tag in entry.tags)
         )

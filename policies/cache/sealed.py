@@ -28,6 +28,7 @@ _USAGE = tuple((field.name, field.default) for field in fields(Usage))
 # Members that are JSON as they are.
 _AS_THEY_ARE = (
     "partition", "name", "finish_reason", "stored_s", "fresh_until_s", "summary", "cost_nusd", "caller", "asked_s",
+    "asked",
 )  # fmt: skip
 
 

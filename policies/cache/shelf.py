@@ -42,11 +42,13 @@ NOWHERE = Source()
 class Entry:
     """One whole answer, and whose it is. Times are Unix seconds; `body` is what a caller who does not stream gets.
 
-    `name` is the model or route that was asked for, `summary` says how was decided, `answered_by` is the deployment as
-    header text. `cost_nusd` is what it cost, which is what each use of it saves. `tags` are those of the request. Under
-    `loose_key` it is found by those who ask the same in other letters. `caller` is the name of the key that it was made
-    for, empty where it was made for somebody without one. `asked_s` is when it was asked for, `uses` counts those who
-    were given it. `decision` is what each of them is told, once somebody was.
+    `name` is the model or route that was decided for, as a label of a closed set, `asked` the name that the caller
+    asked for: of "openai/some-model" only the provider is in the label, and a budget may send a request elsewhere.
+    `summary` says how was decided, `answered_by` is the deployment as header text. `cost_nusd` is what it cost, which
+    is what each use of it saves. `tags` are those of the request. Under `loose_key` it is found by those who ask the
+    same in other letters. `caller` is the name of the key that it was made for, empty where it was made for somebody
+    without one. `asked_s` is when it was asked for, `uses` counts those who were given it. `decision` is what each of
+    them is told, once somebody was.
     """
 
     key: bytes
@@ -65,6 +67,7 @@ class Entry:
     source: Source = NOWHERE
     caller: str = ""
     asked_s: float = 0.0
+    asked: str = ""
     uses: int = 0
     size: int = field(init=False)
     decision: Decision | None = field(default=None, init=False, repr=False, compare=False)

@@ -76,6 +76,8 @@ async def replicas(url, *answers, rules=PATIENT, **more):
     space = namespace()
     both = [Replica(url, space, *map(replace, answers), rules=rules, **more) for _ in range(2)]
     try:
+        # Whoever has not heard Redis yet writes nothing there; on a busy machine it takes a while to connect.
+        await until(lambda: all(one.redis.log.era for one in both))
         yield both
     finally:
         for one in both:

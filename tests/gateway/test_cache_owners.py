@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -17,6 +18,11 @@ from policies.cache.purge import Purge
 from policies.cache.rules import CacheRules
 from policies.outcome import CacheUse
 from providers.base import Request
+from routing.choice import Group
+from routing.plan import Plan
+from routing.router import Router
+from routing.strategies.ordered import Ordered
+from tests.gateway.scripted import deployment
 from tests.gateway.test_cache_edges import _embed, _told, _vectors
 from tests.gateway.test_cache_front import REPLY, Reader, play
 
@@ -127,6 +133,59 @@ def test_a_group_with_others_in_it_is_another_group():
 )
 def test_whether_a_member_is_named_twice(raw, is_twice):
     assert names_twice(raw, json.loads(raw)) is is_twice
+
+
+def _direct(scene, upstream="a"):
+    """From now on names like "a/anything" can be asked for."""
+
+    def plan(label, model):
+        return Plan(label, "ordered", Ordered(), (Group("a", (deployment("a", model),)),))
+
+    known = scene.runtime.upstreams["a"]
+    router = Router({"m": plan("m", "m")}, {"a": partial(plan, "a/*")}, scene.world)
+    upstreams = {"a": replace(known) if upstream == "new" else known}
+    before, scene.runtime = scene.runtime, replace(scene.runtime, router=router, upstreams=upstreams)
+    scene.use(CacheRules())
+    scene.keeper.forget_changed(before, scene.runtime)
+
+
+async def _named(scene, name):
+    body = _body("hello") | {"model": name}
+    request = Request("chat", body, json.dumps(body).encode(), name, False, False, "req_1")
+    return await scene.pipeline.answer(request, Caller("a"), Reader(), scene.clock())
+
+
+def test_names_that_callers_make_up_are_forgotten_as_they_were_asked_for():
+    async def work(scene):
+        _direct(scene)
+        for name in ("a/one", "a/two"):
+            await _named(scene, name)
+        hit = await _named(scene, "a/one")
+        assert (hit.cache, hit.decision.asked) == (CacheUse.HIT, "a/*"), "which is a label"
+        assert [scene.keeper.purge(Purge(name=name)) for name in ("a/three", "a/one", "a/*")] == [0, 1, 1]
+        await _named(scene, "a/one")
+        _direct(scene, "new")
+        assert (await _named(scene, "a/one")).cache is CacheUse.MISS, "somebody else answers now"
+
+    play(work, *[REPLY] * 4)
+
+
+def test_what_is_under_way_at_a_reload_is_the_answer_of_before():
+    async def work(scene):
+        _direct(scene)
+        first = asyncio.create_task(scene.ask())
+        await asyncio.sleep(0.1)
+        _direct(scene, "new")
+        second = await scene.ask()
+        assert ((await first).ending, second.cache) == ("ok", CacheUse.MISS), "nor is it joined"
+        assert (await scene.ask()).cache is CacheUse.HIT
+        slow = asyncio.create_task(scene.ask("more"))
+        await asyncio.sleep(0.1)
+        _direct(scene)
+        await slow
+        assert (await scene.ask("more")).cache is CacheUse.HIT, "nothing was changed for it"
+
+    play(work, *[REPLY] * 3)
 
 
 def test_a_body_that_says_two_things_is_neither_kept_nor_joined():

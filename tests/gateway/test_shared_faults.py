@@ -155,6 +155,8 @@ def test_more_than_may_wait_is_dropped(redis):
             (entry,) = one.keeper.shelf
             big = replace(entry, body=bytes(200 * 1024))
             log, place = one.redis.log, None
+            one.redis.put(entry, "", 0, place, 100)
+            assert one.redis.dropped == 1, "Redis was not heard of when it was asked for"
             for _ in range(100):
                 one.redis.put(big, log.era, log.seq, place, 100)
             assert 10 < one.redis.dropped < 90

@@ -16,6 +16,12 @@ def entry(name="a", tags=()):
 A, B, TAGGED = Purge(name="a"), Purge(name="b"), Purge(tag="t", partition="key:ada")
 
 
+def test_a_name_is_what_was_asked_for_or_what_was_decided_for_instead():
+    one = Entry(b"k" * 32, "key:ada", "p/*", b"", None, None, 0.0, 1.0, asked="p/some-model")
+    taken = [name for name in ("p/*", "p/some-model", "p/other", "p", "") if Purge(name=name).takes(one)]
+    assert taken == ["p/*", "p/some-model"]
+
+
 def test_an_answer_is_taken_by_what_came_after_it_alone():
     log = PurgeLog()
     assert not log.allows(entry(), "", 0), "nobody was asked yet"
