@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from itertools import count
 from typing import NamedTuple, Protocol
 
@@ -153,14 +153,14 @@ class Board:
             while True:
                 await self._has_news.wait()
                 self._has_news.clear()
-                await asyncio.sleep(_PAUSE_S if await self._turn() else _TROUBLED_S)
+                await asyncio.sleep(_PAUSE_S if await self.turn() else _TROUBLED_S)
         except asyncio.CancelledError:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_S):
-                    await self._turn()
+                    await self.turn()
             raise
 
-    async def _turn(self) -> bool:
+    async def turn(self) -> bool:
         """Tell and hear once. False where the store is not there; then everything waits."""
         store, touched = self._store, list(self._touched)
         self._touched.clear()
@@ -289,15 +289,18 @@ class Board:
         return talk
 
     def _talk_of(self, fingerprint: bytes, name: str, partition: str) -> _Talk:
-        secret = self._secret(name, partition)
-        return _Talk(name_of(sha256(format_id() + fingerprint).digest(), secret), secret)
+        return _Talk(*_place_of(format_id() + fingerprint, self._secret(name, partition)))
 
     def _place_of_hit(self, caller: str, request_id: str) -> tuple[str, bytes]:
-        secret = self._secret("", "")
-        asked = f"{caller}\0{request_id}".encode("utf-8", "surrogatepass")
-        return name_of(sha256(asked).digest(), secret), secret
+        return _place_of(f"{caller}\0{request_id}".encode("utf-8", "surrogatepass"), self._secret("", ""))
 
     def _complain(self, error: Exception) -> None:
         if not self._is_troubled:
             self._is_troubled = True
             self._warn("what is learnt by meaning is not shared now", reason=f"{type(error).__name__}: {error}")
+
+
+def _place_of(what: bytes, secret: bytes) -> tuple[str, bytes]:
+    """A name, and the secret of what is there: what was copied to another place is refused."""
+    name = name_of(sha256(what).digest(), secret)
+    return name, blake2b(name.encode(), key=secret, digest_size=32).digest()

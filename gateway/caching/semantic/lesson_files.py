@@ -71,6 +71,7 @@ class LessonFiles:
                 return Heard((), "")
             file = path.open("w+b", buffering=0)
             file.write(_HEAD % 0)
+            file.seek(0)
         with file:
             base = _base_of(file.read(_HEAD_BYTES))
             if base is None:
