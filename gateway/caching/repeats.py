@@ -39,6 +39,8 @@ class Repeats:
         headers: Mapping[bytes, bytes],
     ) -> Question | None:
         """As `question_of`, where this came before from the same caller and was answered."""
+        if len(request.raw) > _LONGEST:
+            return None
         known = self._known.get((request.operation, request.raw))
         if known is None or known[0] is not caller or not is_bare(headers):
             return None
@@ -48,13 +50,14 @@ class Repeats:
     def note(self, question: Question) -> None:
         """An answer was kept for this. All are forgotten when there are too many."""
         request = question.request
-        size = len(request.raw)
+        place, size = (request.operation, request.raw), len(request.raw)
         if size > _LONGEST or not is_bare(question.headers):
             return
-        if self._bytes + size > _MOST_BYTES or len(self._known) >= _MOST:
-            self._known.clear()
-            self._bytes = 0
-        self._bytes += size
-        self._known[request.operation, request.raw] = _Known(
+        if place not in self._known:  # else it is somebody else's from now on
+            if self._bytes + size > _MOST_BYTES or len(self._known) >= _MOST:
+                self._known.clear()
+                self._bytes = 0
+            self._bytes += size
+        self._known[place] = _Known(
             question.caller, question.name, question.partition, question.more, question.key
         )

@@ -295,13 +295,16 @@ def test_bodies_that_came_before_take_a_bounded_room():
             for _ in range(2):
                 await _ask(scene, Caller("a"), text)
         assert [len(raw) > 60_000 for _, raw in repeats._known] == [True]
+        for caller in "ababab":  # the one before is who it is remembered for
+            await _ask(scene, Caller(caller), "y" * 60_000)
+        assert repeats._bytes == sum(len(raw) for _, raw in repeats._known)
         repeats._bytes = 4 * 1024 * 1024 - 10
         for _ in range(2):
             await _ask(scene, Caller("a"), "last")
         assert len(repeats._known) == 1
         assert (await _ask(scene, Caller("a"), "y" * 60_000)).cache is CacheUse.HIT
 
-    play(work, *[REPLY] * 4)
+    play(work, *[REPLY] * 5)
 
 
 def test_the_rules_stand_when_the_same_file_is_read_again():
