@@ -1,8 +1,10 @@
 """Kept answers as clients meet them: what comes from the cache looks like what came from the provider."""
 
 import json
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -215,6 +217,30 @@ def test_a_purge_reaches_every_worker(gateways, upstream):
     while kept() != {0}:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_purge_that_the_other_workers_are_not_told_of_says_so(gateways, upstream):
+    config = standard_config(upstream)
+    config["policies"]["cache"] = {"exact": {"enabled": True}}
+    gateway = gateways.get(config, workers=2)
+    # The folder that its workers share is the one where they count.
+    (first, *_) = Path(tempfile.gettempdir()).glob(f"signalbox-metrics-*/*_{gateway.children()[0]}.db")
+    file, aside = first.parent / "cache-purges.jsonl", first.parent / "aside"
+    file.touch()
+    file.rename(aside)
+    file.mkdir()  # nobody can write there
+    try:
+        answer = gateway.admin("cache/purge", {"all": True})
+        assert (answer.status, answer.json["error"]["code"]) == (503, "purge_incomplete")
+        assert "This worker forgot" in answer.json["error"]["message"]
+        told = ["cache", "purge", "--all", "--url", gateway.admin_url]
+        done = CliRunner(env={"SIGNALBOX_ADMIN_KEY": ADMIN_KEY}).invoke(signalbox, told)
+        assert done.exit_code == 1
+        assert "Purge again" in done.output
+    finally:
+        file.rmdir()
+        aside.rename(file)
+    assert gateway.admin("cache/purge", {"all": True}).status == 200
 
 
 def test_the_command(cached, upstream):
