@@ -65,6 +65,13 @@ class ModelFacts:
     context_window: int | None
 
 
+def load() -> None:
+    """Read the lists, 40 ms and 7 MB: for a process whose forks will all need them."""
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - `check` does not need it
+
+    get_snapshot()
+
+
 def model_facts(kind: str, model: str, *, prices: str | None = None, base_url: str | None = None) -> ModelFacts | None:
     """What the price data knows about a model; None if it does not know it."""
     found = _find(kind, model, prices, base_url)

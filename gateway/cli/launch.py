@@ -110,7 +110,7 @@ class _Listeners:
 
 
 def _socket(host: str, port: int, chosen_by: str, *, may_share: bool) -> socket.socket:
-    from gateway.server import listening_socket
+    from gateway.listeners import listening_socket
 
     try:
         return listening_socket(host, port, may_share=may_share)
@@ -157,9 +157,12 @@ def _supervise(settings: Settings, listeners: _Listeners, shown: "_Shown") -> in
 
 
 def import_all() -> None:
-    """What a worker needs and finds by name as well: it is imported once, before the first of them."""
+    """What a worker needs, what it finds by name and the lists of prices as well: once, before the first of them."""
     from importlib import import_module
 
+    from providers.price_lists import load
+
+    load()
     for name in ("gateway.serve", "gateway.admin.app"):
         import_module(name)
     for folder in (

@@ -1,9 +1,9 @@
 """A process that has imported what the gateway imports, and becomes a gateway in a fork of itself whenever asked.
 
-Most of a start is imports, the same ones each time, and with budgets the tables by which tokens are counted. A fork
-skips these and nothing else: it is a process of its own, gets the working folder, environment, output files and
-arguments of the request, and then runs the file of the console script to its end, as Python does with
-`python -P signalbox serve`.
+Most of a start is the same each time: imports, the models of the configuration, the roots of TLS, the tables by which
+tokens are counted. A fork finds these made and nothing else: it is a process of its own, gets the working folder,
+environment, output files and arguments of the request, and then runs the file of the console script to its end, as
+Python does with `python -P signalbox serve`.
 
 Run as a script, with the number of a socket to be asked over. Requests and answers are JSON, one a packet:
 `{"start": ..., ...}` forks (see `_become`) and answers `{"pid": ...}`; `{"reap": pid}` answers with the exit status as
@@ -20,12 +20,16 @@ import signal
 import socket
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any, get_args
 
 from gateway.cli.launch import import_all
+from gateway.cli.source import open_source
 from providers.tokens import EncodingName, load_encoding
+from providers.transport import HttpTransport
 
 _PACKET = 1 << 18
+_EXAMPLE = Path(__file__).parents[2] / "signalbox.example.yaml"  # has every section
 
 
 def _answer_until_forked(channel: socket.socket) -> dict[str, Any]:
@@ -63,12 +67,20 @@ def _become(*, start: list[str], folder: str, env: dict[str, str], stdout: str, 
     runpy.run_path(start[0], run_name="__main__")
 
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is for pytest, which then closes the socket
+def _make_ready() -> None:
+    """Everything that the first start of a process makes for good."""
     import_all()
     import_module("gateway.cli.main")
+    example = open_source(_EXAMPLE, {}, _EXAMPLE.parent)
+    example.load(example.read())
+    HttpTransport(connect_s=1.0)
     for encoding in get_args(EncodingName):
         load_encoding(encoding)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C at the terminal is for pytest, which then closes the socket
+    _make_ready()
     gc.collect()
     gc.freeze()  # else the first collection of every fork would copy all of this
     _become(**_answer_until_forked(socket.socket(fileno=int(sys.argv[1]))))
