@@ -25,6 +25,7 @@ async def serve_exchange(service: Service, operation: Operation, scope: Scope, r
     """One model call from head to last byte."""
     started = service.clock()
     headers = dict(scope["headers"])
+    headers = headers if len(headers) == len(scope["headers"]) else http.with_lists_joined(scope["headers"])
     request_id = request_id_of(service, headers)
     pipeline = service.pipeline
     service.in_flight += 1

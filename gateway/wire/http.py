@@ -49,10 +49,21 @@ class Channel(Protocol):
 
 
 CHANNEL = "signalbox.channel"
+_LISTS = frozenset({b"cache-control", b"x-signalbox-cache", b"x-signalbox-tags"})
 
 
 class ClientGoneError(Exception):
     """The client closed its connection before its request was complete."""
+
+
+def with_lists_joined(lines: Headers) -> dict[bytes, bytes]:
+    """The fields of a head that has some in several lines. A list may stand in as many as its sender likes (RFC 9110,
+    5.3); of everything else the last line counts.
+    """
+    headers: dict[bytes, bytes] = {}
+    for name, value in lines:
+        headers[name] = b"%b, %b" % (headers[name], value) if name in _LISTS and name in headers else value
+    return headers
 
 
 async def read_body(

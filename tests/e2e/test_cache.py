@@ -112,6 +112,20 @@ def test_only_if_cached(cached, upstream):
     assert not upstream.requests()
 
 
+def test_words_in_several_lines_are_all_heard(cached, upstream):
+    lines = {
+        "cache-control": "no-store",
+        "Cache-Control": "max-age=60",
+        "x-signalbox-tags": "a",
+        "X-Signalbox-Tags": "b",
+    }
+    for _ in range(2):
+        assert _send(cached, "in lines", headers=lines).headers["x-signalbox-cache"] == "bypass"
+    del lines["cache-control"]
+    assert _send(cached, "in lines", headers=lines).headers["x-signalbox-cache"] == "miss"
+    assert [cached.admin("cache/purge", {"tag": tag}).json["purged"] for tag in "ab"] == [1, 0], "it had both"
+
+
 def test_many_at_once_make_one_call(cached, upstream):
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(_send(cached, "all at once"))) for _ in range(40)]
