@@ -12,10 +12,12 @@ from typing import Any
 import uvicorn
 
 from gateway.connection import Connection, DrainingState
+from gateway.listeners import turn_away, waiting_at
 from gateway.pipeline import SHUTDOWN
 
 _DRAIN_POLL_S = 0.05
 _LAST_WORDS_S = 1.0
+_HANDSHAKE_S = 0.1  # for connections that are about to be made
 _MAX_SIDE_CONNECTIONS = 256
 
 
@@ -88,8 +90,14 @@ class Server(uvicorn.Server):
 
         The side listener stays to the last: somebody may want to see how it goes.
         """
-        waiting = [sock for listener in sockets or () for sock in _waiting_at(listener)]
-        for listener in (*self.servers, *(sockets or ())):
+        listeners: list[socket.socket] = sockets or []
+        turned_away = [turn_away(listener) for listener in listeners]
+        if any(turned_away):
+            await asyncio.sleep(_HANDSHAKE_S)
+        waiting = [sock for listener in listeners for sock in waiting_at(listener)]
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
             listener.close()
         loop = asyncio.get_running_loop()
         for sock in waiting:
@@ -194,34 +202,3 @@ def _config(app: Any) -> uvicorn.Config:
 
 def _connection(config: uvicorn.Config, state: DrainingState, loop: asyncio.AbstractEventLoop) -> Connection:
     return Connection(config=config, server_state=state, app_state={}, _loop=loop)
-
-
-def _waiting_at(listener: socket.socket) -> list[socket.socket]:
-    """Whoever has connected and was not heard yet: the system would hang up on them with the end of the listener."""
-    listener.setblocking(False)
-    found = []
-    try:
-        while True:
-            sock, _ = listener.accept()
-            sock.setblocking(False)
-            found.append(sock)
-    except OSError:  # nobody is left
-        return found
-
-
-def listening_socket(host: str, port: int, *, may_share: bool = False) -> socket.socket:
-    """A bound TCP socket; with `may_share` other processes that ask for the same may have its port too. Raises OSError
-    with the address in its text.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if may_share:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((host, port))
-    except OSError as error:
-        sock.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from None
-    sock.set_inheritable(True)
-    return sock
