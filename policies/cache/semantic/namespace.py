@@ -104,7 +104,7 @@ class Namespace:
         self._learner = Learner(PRIOR, rules.max_wrong_hits)
         self._templates = Templates()
         self._lexical = Lexical()
-        self._vectors = Vectors()
+        self._vectors = Vectors(rules.max_entries)
         self._entries: dict[int, _Entry] = {}
         self._places: dict[bytes, int] = {}
         self._free: list[int] = []

@@ -1,4 +1,4 @@
-"""The nearest entries by the cosine of their vectors, with numpy where it is installed."""
+"""The nearest entries by the cosine of their vectors, with numpy where it is there; among very many with a graph."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -7,16 +7,28 @@ from math import sqrt
 from operator import mul
 from typing import Any
 
+from policies.cache.semantic.graph import Graph, has_graphs
+
 _MANY = 2_000  # places
 _FIRST_NUMBERS = 96
 _LIKELY = 128
 _FIRST_ROWS = 4  # conversations leave many namespaces of one entry
+# Up to so many all vectors are compared. A graph is begun before, with some of the older ones for each that is new, so
+# that nobody waits for it (some .3 ms each) and it is complete when it is needed.
+_VERY_MANY, _BEGIN_GRAPH = 50_000, 25_000
+_OLDER_AT_ONCE = 2
+_NEAR = 32
 
 
 class Vectors:
-    """One vector for each place (small integers, dense). Vectors of two embedders must not meet here."""
+    """One vector for each of at most `most` places (small integers, dense). Vectors of two embedders must not meet
+    here.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _VERY_MANY) -> None:
+        self._has_graph = most > _VERY_MANY and has_graphs()
+        self._graph: Graph | None = None
+        self._behind = 0  # places before this one are in the graph
         self._numpy: Any = None
         if find_spec("numpy") is not None:
             import numpy  # noqa: PLC0415 - in an extra
@@ -44,6 +56,8 @@ class Vectors:
             self._matrix = self._numpy.concatenate((self._matrix, self._numpy.zeros_like(self._matrix)))
         self._matrix[place] = row / (float(self._numpy.linalg.norm(row)) or 1.0)
         self._end = max(self._end, place + 1)
+        if self._has_graph and self._end > _BEGIN_GRAPH:
+            self._grow(place)
 
     def drop(self, place: int) -> None:
         """Nothing is near to it any more."""
@@ -51,6 +65,8 @@ class Vectors:
             self._rows.pop(place, None)
         elif place < self._end:
             self._matrix[place] = 0.0
+            if self._graph is not None:
+                self._graph.drop(place)
 
     def nearest(self, vector: Sequence[float], count: int, least: float) -> list[tuple[int, float]]:
         """(place, cosine) of at most `count` whose cosine is at least `least`, nearest first."""
@@ -73,10 +89,22 @@ class Vectors:
         Reading a whole matrix is what a search takes, above all after an embedder has used the processor's cache: this
         reads a quarter. Of neighbours with a cosine of .7 and more 99.7 % are found (MiniLM, 10,000 texts).
         """
+        if self._graph is not None and self._behind >= self._end > _VERY_MANY:
+            return self._graph.near(asked, _NEAR)
         if self._end < _MANY or len(asked) <= _FIRST_NUMBERS:
             return None
         near = self._matrix[: self._end, :_FIRST_NUMBERS] @ asked[:_FIRST_NUMBERS]
         return self._numpy.argpartition(near, self._end - _LIKELY)[self._end - _LIKELY :]
+
+    def _grow(self, place: int) -> None:
+        """The graph has this place, and some more of those that were there before it was begun."""
+        if self._graph is None:
+            self._graph = Graph(self._matrix.shape[1])
+        self._graph.put(place, self._matrix[place])
+        for older in range(self._behind, min(self._behind + _OLDER_AT_ONCE, self._end)):
+            if older not in self._graph and self._matrix[older].any():
+                self._graph.put(older, self._matrix[older])
+            self._behind = older + 1
 
     def cosines(self, vector: Sequence[float], places: Iterable[int]) -> list[float]:
         """Of each place; 0 where no vector is."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies.cache.semantic.graph import Graph
 from policies.cache.semantic.layer import Labelled, Prior, fit, logit_of
 from policies.cache.semantic.lexical import Lexical
 from policies.cache.semantic.vectors import Vectors
@@ -47,6 +48,48 @@ def test_vectors_are_found_by_cosine_at_any_length() -> None:
     )[:5]
     assert 7 not in {place for place, _ in vectors.nearest(rows[7], 100, 0.1)}
     assert all(cosine >= 0.5 for _, cosine in vectors.nearest(asked, 100, 0.5))
+
+
+def test_among_very_many_nearly_all_neighbours_are_found_and_nothing_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numpy = pytest.importorskip("numpy")
+    pytest.importorskip("usearch")
+    for name, value in {"_BEGIN_GRAPH": 200, "_VERY_MANY": 600, "_MANY": 100_000}.items():
+        monkeypatch.setattr(f"policies.cache.semantic.vectors.{name}", value)
+    rng = numpy.random.default_rng(3)
+    topics = rng.standard_normal((60, 128))
+    rows = topics[rng.integers(0, 60, 1_500)] + 0.5 * rng.standard_normal((1_500, 128))
+    asked = rows[rng.integers(0, 1_500, 100)] + 0.1 * rng.standard_normal((100, 128))
+    with_graph, exact = Vectors(1_500), Vectors(600)
+    used = []
+    near = Graph.near
+    monkeypatch.setattr(Graph, "near", lambda self, *more: used.append(1) or near(self, *more))
+    for place, row in enumerate(rows[:1_200]):
+        for vectors in (with_graph, exact):
+            vectors.add(place, row)
+        if place in (150, 590):
+            assert with_graph.nearest(asked[0], 5, 0.3) == exact.nearest(asked[0], 5, 0.3)
+    assert not used, "small ones are compared one by one"
+    gone = set(range(0, 1_200, 3))
+    for place in gone:
+        for vectors in (with_graph, exact):
+            vectors.drop(place)
+    taken_again = sorted(gone)[:300]
+    for place, row in zip(taken_again, rows[1_200:], strict=False):
+        for vectors in (with_graph, exact):
+            vectors.add(place, row)
+    found = total = 0
+    for vector in asked:
+        ours, wanted = with_graph.nearest(vector, 5, 0.7), exact.nearest(vector, 5, 0.7)
+        assert gone.isdisjoint(place for place, _ in ours if place not in taken_again)
+        cosines = dict(exact.nearest(vector, 1_200, 0.7))
+        assert all(cosine == pytest.approx(cosines[place], abs=1e-5) for place, cosine in ours)
+        found += len({place for place, _ in ours} & {place for place, _ in wanted})
+        total += len(wanted)
+    assert len(used) == len(asked)
+    assert total > 200
+    assert found >= 0.98 * total
 
 
 def test_single_cosines_need_no_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
