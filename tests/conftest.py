@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from benchmarks.network import leave_pacing_behind
+from tests.fakes import forked
 
 if TYPE_CHECKING:
     from tests.fakes.gateway import GatewayPool
@@ -51,6 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "e2e: runs the real gateway, or real clients, as processes")
     if not hasattr(config, "workerinput"):  # the workers of xdist are started by this process, and are where it is
         leave_pacing_behind()  # where it is not permitted, what streams takes longer and costs more
+        if config.getoption("numprocesses", None) and sys.platform == "linux":
+            server = forked.ForkServer()
+            os.environ[forked.ADDRESS] = server.address
+            config.add_cleanup(server.close)
     sys.addaudithook(_guard)
 
 

@@ -1,5 +1,6 @@
 """A gateway forked for a test is what an operator starts, and nothing of it outlives the test run."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -22,10 +23,9 @@ _PATIENCE_S = 20.0
 # Starts a gateway as tests do, says which, and waits for its own end.
 _A_TEST_RUN = f"""
 import sys
-from tests.fakes import forked
 from tests.fakes.gateway import Gateway
 with Gateway({CONFIG!r}) as gateway:
-    print(gateway.pid, forked.of_this_process()._process.pid, flush=True)
+    print(gateway.pid, flush=True)
     sys.stdin.read()
 """
 
@@ -42,6 +42,10 @@ def wait_gone(*pids: int) -> None:
     while not all(map(is_gone, pids)):
         assert time.monotonic() < deadline, "they still run"
         time.sleep(0.01)
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 def started_at(pid: int) -> int:
@@ -98,11 +102,20 @@ def test_what_python_itself_reads_is_started_anew():
     assert forked.can_fork_for({"SIGNALBOX_DRAIN_S": "1", "OPENAI_API_KEY": "x"})
 
 
-def test_nothing_outlives_a_test_run_that_is_killed():
+@pytest.mark.parametrize("has_own_server", [True, False])
+def test_nothing_outlives_a_test_run_that_is_killed(has_own_server):
     command = [sys.executable, "-c", _A_TEST_RUN]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
-        pids = [int(pid) for pid in run.stdout.readline().split()]
-        assert len(pids) == 2
-        assert not any(map(is_gone, pids))
+    server = forked.ForkServer()
+    env = os.environ | {forked.ADDRESS: server.address}
+    if has_own_server:
+        del env[forked.ADDRESS]
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        gateway = int(run.stdout.readline())
+        who_forked = parent(gateway)
+        who_shared = parent(who_forked)
+        assert (who_shared == server._process.pid) != has_own_server
         run.kill()
-    wait_gone(*pids)
+    wait_gone(gateway, who_forked, *[who_shared] * has_own_server)
+    assert not is_gone(server._process.pid)
+    server.close()
+    wait_gone(server._process.pid)

@@ -5,17 +5,19 @@ tokens are counted. A fork finds these made and nothing else: it is a process of
 environment, output files and arguments of the request, and then runs the file of the console script to its end, as
 Python does with `python -P signalbox serve`.
 
-Run as a script, with the number of a socket to be asked over. Requests and answers are JSON, one a packet:
-`{"start": ..., ...}` forks (see `_become`) and answers `{"pid": ...}`; `{"reap": pid}` answers with the exit status as
-`subprocess` gives it, None while the process runs. Until it was asked for, a dead process stays a zombie, so its number
-is not given to another. When the socket closes, which it also does when whoever asks is killed, this process ends and
-takes the gateways that still run with it.
+Run as a script, with the numbers of a socket that listens and of a pipe. Whoever connects, such as a worker of pytest,
+gets a fork of its own to ask. Requests and answers are JSON, one a packet: `{"start": ..., ...}` forks once more (see
+`_become`) and answers `{"pid": ...}`; `{"reap": pid}` answers with the exit status as `subprocess` gives it, None while
+the process runs. Until it was asked for, a dead process stays a zombie, so its number is not given to another. When a
+connection closes, which it also does when whoever asks is killed, its fork ends and takes the gateways that still run
+with it. When the pipe closes, this process ends.
 """
 
 import gc
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import sys
@@ -30,6 +32,23 @@ from providers.transport import HttpTransport
 
 _PACKET = 1 << 18
 _EXAMPLE = Path(__file__).parents[2] / "signalbox.example.yaml"  # has every section
+
+
+def _one_for_each(listener: socket.socket, lifeline: int) -> socket.socket:
+    """Returns in every fork, with the connection it is for."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how the forks ended
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    poll.register(lifeline, select.POLLIN)
+    while not any(file == lifeline for file, _ in poll.poll()):
+        channel, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            os.close(lifeline)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            return channel
+        channel.close()
+    os._exit(0)
 
 
 def _answer_until_forked(channel: socket.socket) -> dict[str, Any]:
@@ -83,4 +102,4 @@ if __name__ == "__main__":
     _make_ready()
     gc.collect()
     gc.freeze()  # else the first collection of every fork would copy all of this
-    _become(**_answer_until_forked(socket.socket(fileno=int(sys.argv[1]))))
+    _become(**_answer_until_forked(_one_for_each(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))))

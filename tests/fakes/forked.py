@@ -9,12 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+ADDRESS = "TESTS_FORK_SERVER"  # the variable that tells other processes of pytest where to connect
+_OWN_ENV = ("PATH", "HOME", "LANG", "TMPDIR")  # of ours: every gateway of a test gets these too
 _SCRIPT = Path(__file__).with_name("fork_server.py")
 _PACKET = 1 << 12
 
@@ -29,19 +32,36 @@ def can_fork_for(env: Mapping[str, str]) -> bool:
 
 
 class ForkServer:
-    """One a process of pytest; `of_this_process` has it. Used by several threads."""
+    """The process that forks, for all processes of pytest. Ends when closed, and with the process that made it."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._lock = threading.Lock()
-        number = str(theirs.fileno())
-        # -P as in the container: a file named like one of our packages in the working folder must not be imported.
-        command = [sys.executable, "-P", str(_SCRIPT), number]
-        with theirs:
+    def __init__(self) -> None:
+        env = {name: os.environ[name] for name in _OWN_ENV if name in os.environ}
+        self._folder = tempfile.TemporaryDirectory(prefix="signalbox-forks-")
+        self.address = str(Path(self._folder.name) / "socket")
+        lifeline, self._lifeline = os.pipe()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(self.address)
+            listener.listen()
+            # -P as in the container: a file named like one of our packages in the working folder must not be imported.
+            command = [sys.executable, "-P", str(_SCRIPT), str(listener.fileno()), str(lifeline)]
             self._process = subprocess.Popen(
-                command, cwd="/", env=dict(env), stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                command, cwd="/", env=env, stdout=subprocess.DEVNULL, pass_fds=[listener.fileno(), lifeline]
             )
-        atexit.register(self.close)
+        os.close(lifeline)
+
+    def close(self) -> None:
+        os.close(self._lifeline)
+        self._process.wait()
+        self._folder.cleanup()
+
+
+class Channel:
+    """A way to ask the fork server. Used by several threads."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.connect(address)
+        self._lock = threading.Lock()
 
     def start(
         self, command: Sequence[str], *, folder: Path, env: Mapping[str, str], stdout: Path, stderr: Path
@@ -55,15 +75,11 @@ class ForkServer:
         status: int | None = self._ask({"reap": pid})["status"]
         return status
 
-    def close(self) -> None:
-        self._channel.close()
-        self._process.wait()
-
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
             try:
-                self._channel.send(json.dumps(request).encode())
-                packet = self._channel.recv(_PACKET)
+                self._socket.send(json.dumps(request).encode())
+                packet = self._socket.recv(_PACKET)
             except ConnectionError:
                 packet = b""
             assert packet, "the fork server has ended, perhaps because an import failed; stderr says why"
@@ -72,22 +88,27 @@ class ForkServer:
 
 
 @cache
-def of_this_process() -> ForkServer:
-    """Started when first asked for, with the few variables of ours that every gateway of a test gets too."""
-    return ForkServer({name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ})
+def of_this_process() -> Channel:
+    """Made when first asked for: to the server that stands in the environment, else to one of this process alone."""
+    address = os.environ.get(ADDRESS)
+    if address is None:
+        server = ForkServer()
+        atexit.register(server.close)
+        address = server.address
+    return Channel(address)
 
 
 class Forked:
     """A process that the fork server started, with the methods of `subprocess.Popen` that tests use."""
 
-    def __init__(self, server: ForkServer, pid: int) -> None:
+    def __init__(self, channel: Channel, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
-        self._server = server
+        self._channel = channel
 
     def poll(self) -> int | None:
         if self.returncode is None:
-            self.returncode = self._server.status(self.pid)
+            self.returncode = self._channel.status(self.pid)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
