@@ -78,9 +78,13 @@ class Desk:
         Nothing is waited for beyond `until` (loop time). Raises RefusedError.
         """
         tab, decision = await self.till.take(runtime, scopes, request, ask, decision, until)
-        lines = self._lines(tab)
-        if headers.get(head.BUDGET_HEADER) == b"1":
-            lines += head.budget_lines(tab, await self._limits(tab), self._now())
+        try:
+            lines = self._lines(tab)
+            if headers.get(head.BUDGET_HEADER) == b"1":
+                lines += head.budget_lines(tab, await self._limits(tab), self._now())
+        except BaseException:
+            self._give_back(tab)  # whoever leaves meanwhile holds something
+            raise
         return tab, decision, lines
 
     def open_at_once(
@@ -96,7 +100,13 @@ class Desk:
         if head.BUDGET_HEADER in headers:
             return None
         tab = self.till.take_at_once(runtime, scopes, request, ask, decision)
-        return None if tab is None else (tab, decision, self._lines(tab))
+        if tab is None:
+            return None
+        try:
+            return tab, decision, self._lines(tab)
+        except BaseException:
+            self._give_back(tab)
+            raise
 
     async def open_copy(
         self, runtime: Runtime, route: str, request: Request, ask: Ask, decision: Decision, until: float
@@ -124,6 +134,11 @@ class Desk:
         lines = self.soft.look(tab) + head.rate_lines(tab)
         return lines if tab.worst.output_cap is None else lines + head.shortened_lines(tab.worst.output_cap)
 
+    def _give_back(self, tab: Tab) -> None:
+        """There will be no call."""
+        self.till.close(tab)
+        tab.release()
+
     async def _limits(self, tab: Tab) -> dict[str, int]:
         """The limits of its budgets by meter, with what was carried over and raised; empty where nobody can say."""
         meters = [scope.meter for scope in tab.scopes if scope.is_budget]
@@ -132,10 +147,6 @@ class Desk:
             balances = await answer if inspect.isawaitable(answer) else answer
         except StoreError:
             return {}
-        except BaseException:
-            self.till.close(tab)  # whoever leaves meanwhile holds something
-            tab.release()
-            raise
         return {balance.meter_id: balance.limit for balance in balances}
 
     def _write(
