@@ -231,6 +231,26 @@ def test_streams_under_way_share_what_they_may_remember():
     play(work, *[_long(5, 80_000)] * 5)
 
 
+@pytest.mark.parametrize("slow", [0, 1])
+def test_who_reads_slowly_misses_nothing_of_a_stream_that_is_not_remembered(slow):
+    class Slow(Reader):
+        def write(self, data):
+            super().write(data)
+            return asyncio.sleep(0.3)
+
+    async def work(scene):
+        scene.keeper._flights.room.free = 60_000
+        readers = [Slow() if number == slow else Reader() for number in range(3)]
+        ends = await asyncio.gather(*(scene.ask(stream=True, sink=reader) for reader in readers))
+        assert {end.ending for end in ends} == {"ok"}
+        assert {reader.data for reader in readers} == {readers[0].data}
+        assert len(readers[0].data) > 150_000
+        assert scene.keeper._flights.room.free == 60_000
+        assert scene.transport.opened == 1
+
+    play(work, _long(30, 5_000))
+
+
 def test_numbers_that_are_read_as_one_are_two_questions():
     """Beyond 64 bits a number is read as its nearest float, as its neighbours are; the provider gets the digits."""
 

@@ -132,6 +132,25 @@ def test_an_older_call_does_not_replace_a_newer_answer():
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_the_end_of_an_older_call_leaves_the_newer_one_to_be_joined(stream):
+    async def work(scene):
+        older = asyncio.create_task(scene.ask(stream=stream))
+        await asyncio.sleep(0)
+        newer = asyncio.create_task(scene.ask(stream=stream, cache_control="no-cache"))
+        assert (await older).ending == "upstream_error"
+        reader = Reader()
+        third = asyncio.create_task(scene.ask(stream=stream, sink=reader))
+        await asyncio.sleep(0.3)
+        assert not newer.done()
+        assert bool(reader.pieces) is stream, "a stream is gone along with"
+        assert (await third).cache is CacheUse.SHARED
+        assert (await newer).ending == "ok"
+        assert scene.transport.opened == 2
+
+    play(work, BROKEN, STREAM if stream else _whole(WHOLE, 5.0), max_attempts=1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_who_leaves_others_behind_is_gone_and_the_call_is_booked_once(stream):
     async def work(scene):
         first = asyncio.create_task(scene.ask(stream=stream))

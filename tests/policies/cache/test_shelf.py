@@ -1,11 +1,14 @@
 """Answers in memory: bounded, fresh, and what is asked for stays."""
 
+import tracemalloc
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.cache.shelf import Entry, Shelf
+from policies.cache.shelf import Entry, Shelf, Source
+from providers.base import Usage
+from routing.decision import Decision
 
 
 class Clock:
@@ -78,6 +81,38 @@ def test_what_is_asked_for_anew_finds_its_place():
             if shelf.get(_key(number)) is None:
                 shelf.put(_entry(number))
     assert all(shelf.get(_key(number)) is not None for number in range(200, 220))
+
+
+def test_an_entry_takes_no_more_room_than_is_counted():
+    """As the gateway makes them, each with facts of its own, after a hit."""
+    tracemalloc.start()
+    entries = [
+        Entry(
+            **{"key": _key(number), "partition": f"key:{number}", "name": "m", "body": b"%0999d" % number},
+            **{
+                "usage": Usage(input=300 + number, output=400 + number),
+                "finish_reason": "stop",
+                "cost_nusd": 10**6 + number,
+            },
+            **{
+                "stored_s": number + 0.5,
+                "fresh_until_s": number + 9.5,
+                "asked_s": number + 0.25,
+                "asked": f"p/{number}",
+            },
+            **{"summary": f"complexity;route=auto;tier=simple;confidence=0.{number}", "loose_key": _key(-number)},
+            source=Source("auto", "m", "p/m", "p"),
+        )
+        for number in range(300, 600)
+    ]
+    shelf = Shelf(Clock(), 10**9)
+    for entry in entries:
+        shelf.put(entry)
+        entry.decision = Decision(entry.name, "cached", (), summary=entry.summary)
+        entry.head_lines(0.0)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken <= shelf.size
 
 
 def test_smaller_limits_hold_at_once():
