@@ -124,7 +124,7 @@ class Namespace:
     def look(self, asked: Text, vector: Sequence[float] | None = None) -> Look:
         """`vector` of the text if and only if there is an embedder."""
         threshold = self._learner.threshold
-        if not asked.is_fit:
+        if not asked.is_fit or (vector is not None and not self._vectors.fits(vector)):
             return Look(asked, (), None, threshold, is_served=False, needs_label=False, weight=1.0)
         candidates = self._candidates(asked, self._nearest(asked, vector))
         best = _best(candidates)
@@ -142,7 +142,7 @@ class Namespace:
         With the very object that was looked up it is learnt, before or after, whose answers it is like.
         """
         self.drop(key)
-        if not text.is_fit:
+        if not text.is_fit or (vector is not None and not self._vectors.fits(vector)):
             return
         if len(self._entries) >= self.rules.max_entries:
             self._evict()

@@ -1,7 +1,7 @@
 """The nearest entries by the cosine of their vectors, with numpy where it is there; among very many with a graph."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from math import sqrt
 from operator import mul
@@ -34,27 +34,38 @@ class Vectors:
             import numpy  # noqa: PLC0415 - in an extra
 
             self._numpy = numpy
-        self._matrix: Any = None
+        self._heads: Any = None  # the first numbers of all vectors, side by side, and the others
+        self._tails: Any = None
         self._rows: dict[int, array[float]] = {}
         self._end = 0
+        self._length = 0
 
     @property
     def is_searchable(self) -> bool:
         """Whether `nearest` can be asked; without numpy only single cosines can."""
         return self._numpy is not None
 
+    def fits(self, vector: Sequence[float]) -> bool:
+        """Whether it can be compared with those that are here: it is as long."""
+        return len(vector) == (self._length or len(vector))
+
     def add(self, place: int, vector: Sequence[float]) -> None:
-        """Of any length but zero; it is scaled to one."""
+        """One that `fits`, of any length but zero; it is scaled to one."""
+        self._length = len(vector)
         if self._numpy is None:
             length = sqrt(sum(map(mul, vector, vector))) or 1.0
             self._rows[place] = array("f", (value / length for value in vector))
             return
-        row = self._numpy.asarray(vector, dtype="float32")
-        if self._matrix is None:
-            self._matrix = self._numpy.zeros((_FIRST_ROWS, len(row)), dtype="float32")
-        while place >= len(self._matrix):
-            self._matrix = self._numpy.concatenate((self._matrix, self._numpy.zeros_like(self._matrix)))
-        self._matrix[place] = row / (float(self._numpy.linalg.norm(row)) or 1.0)
+        row = self._scaled(vector)
+        if self._heads is None:
+            head = min(_FIRST_NUMBERS, len(row))
+            self._heads = self._numpy.zeros((_FIRST_ROWS, head), dtype="float32")
+            self._tails = self._numpy.zeros((_FIRST_ROWS, len(row) - head), dtype="float32")
+        while place >= len(self._heads):
+            self._heads, self._tails = (
+                self._numpy.concatenate((part, self._numpy.zeros_like(part))) for part in (self._heads, self._tails)
+            )
+        self._heads[place], self._tails[place] = row[:_FIRST_NUMBERS], row[_FIRST_NUMBERS:]
         self._end = max(self._end, place + 1)
         if self._has_graph and self._end > _BEGIN_GRAPH:
             self._grow(place)
@@ -64,55 +75,62 @@ class Vectors:
         if self._numpy is None:
             self._rows.pop(place, None)
         elif place < self._end:
-            self._matrix[place] = 0.0
+            self._heads[place] = self._tails[place] = 0.0
             if self._graph is not None:
                 self._graph.drop(place)
 
     def nearest(self, vector: Sequence[float], count: int, least: float) -> list[tuple[int, float]]:
         """(place, cosine) of at most `count` whose cosine is at least `least`, nearest first."""
-        if self._matrix is None or not self._end:
+        if not self._end:
             return []
-        asked = self._numpy.asarray(vector, dtype="float32")
-        asked = asked / (float(self._numpy.linalg.norm(asked)) or 1.0)
+        asked = self._scaled(vector)
         places = self._likely(asked)
-        rows = self._matrix[: self._end] if places is None else self._matrix[places]
-        cosines = rows @ asked
+        cosines = self._cosines(asked, slice(self._end) if places is None else places)
         at = range(len(cosines))
         if len(cosines) > count:
             at = self._numpy.argpartition(cosines, len(cosines) - count)[len(cosines) - count :]
         found = sorted(((float(cosines[i]), int(i if places is None else places[i])) for i in at), reverse=True)
         return [(place, cosine) for cosine, place in found if cosine >= least]
 
+    def cosines(self, vector: Sequence[float], places: Sequence[int]) -> list[float]:
+        """Of each place; 0 where no vector is."""
+        if self._numpy is not None:
+            if not self._end:
+                return [0.0 for _ in places]
+            found = self._cosines(self._scaled(vector), [min(place, self._end - 1) for place in places])
+            return [float(found[at]) if place < self._end else 0.0 for at, place in enumerate(places)]
+        length = sqrt(sum(map(mul, vector, vector))) or 1.0
+        return [sum(map(mul, self._rows[place], vector)) / length if place in self._rows else 0.0 for place in places]
+
     def _likely(self, asked: Any) -> Any:
         """The places that are nearest by the first numbers of each vector; None where there are few anyway.
 
-        Reading a whole matrix is what a search takes, above all after an embedder has used the processor's cache: this
+        Reading all numbers is what a search takes, above all after an embedder has used the processor's cache: this
         reads a quarter. Of neighbours with a cosine of .7 and more 99.7 % are found (MiniLM, 10,000 texts).
         """
         if self._graph is not None and self._behind >= self._end > _VERY_MANY:
             return self._graph.near(asked, _NEAR)
         if self._end < _MANY or len(asked) <= _FIRST_NUMBERS:
             return None
-        near = self._matrix[: self._end, :_FIRST_NUMBERS] @ asked[:_FIRST_NUMBERS]
+        near = self._heads[: self._end] @ asked[:_FIRST_NUMBERS]
         return self._numpy.argpartition(near, self._end - _LIKELY)[self._end - _LIKELY :]
 
     def _grow(self, place: int) -> None:
         """The graph has this place, and some more of those that were there before it was begun."""
         if self._graph is None:
-            self._graph = Graph(self._matrix.shape[1])
-        self._graph.put(place, self._matrix[place])
+            self._graph = Graph(self._length)
+        self._graph.put(place, self._row(place))
         for older in range(self._behind, min(self._behind + _OLDER_AT_ONCE, self._end)):
-            if older not in self._graph and self._matrix[older].any():
-                self._graph.put(older, self._matrix[older])
+            if older not in self._graph and self._heads[older].any():
+                self._graph.put(older, self._row(older))
             self._behind = older + 1
 
-    def cosines(self, vector: Sequence[float], places: Iterable[int]) -> list[float]:
-        """Of each place; 0 where no vector is."""
-        if self._numpy is not None:
-            if self._matrix is None:
-                return [0.0 for _ in places]
-            asked = self._numpy.asarray(vector, dtype="float32")
-            asked = asked / (float(self._numpy.linalg.norm(asked)) or 1.0)
-            return [float(self._matrix[place] @ asked) if place < self._end else 0.0 for place in places]
-        length = sqrt(sum(map(mul, vector, vector))) or 1.0
-        return [sum(map(mul, self._rows[place], vector)) / length if place in self._rows else 0.0 for place in places]
+    def _scaled(self, vector: Sequence[float]) -> Any:
+        row = self._numpy.asarray(vector, dtype="float32")
+        return row / (sqrt(float(row @ row)) or 1.0)
+
+    def _row(self, place: int) -> Any:
+        return self._numpy.concatenate((self._heads[place], self._tails[place]))
+
+    def _cosines(self, asked: Any, places: Any) -> Any:
+        return self._heads[places] @ asked[:_FIRST_NUMBERS] + self._tails[places] @ asked[_FIRST_NUMBERS:]

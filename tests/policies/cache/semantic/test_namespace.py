@@ -243,3 +243,16 @@ def test_the_most_useful_entry_stays() -> None:
         namespace.learn(look, is_right=True)
         namespace.add(b"%d" % at, analyse(f"What is the weather in town number {at}?"))
     assert len(namespace) == 8
+
+
+@pytest.mark.parametrize("has_numpy", [True, False])
+def test_vectors_of_other_lengths_are_not_compared(has_numpy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_numpy:
+        monkeypatch.setattr("policies.cache.semantic.vectors.find_spec", lambda name: None)
+    namespace = Namespace(SemanticRules(), has_embedder=True, random=lambda: 0.5)
+    first, second, third = (analyse(form.format("Oslo", "Rome")) for form in _FORMS[:3])
+    namespace.add(b"0", first, [3.0, 4.0])
+    namespace.add(b"1", second, [3.0, 4.0, 5.0])
+    assert len(namespace) == 1
+    assert [one.key for one in namespace.look(third, [3.0, 4.0]).candidates] == [b"0"]
+    assert namespace.look(third, [3.0, 4.0, 5.0]).candidates == ()
