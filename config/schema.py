@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
-from config.schema_base import Name, Names, PositiveInt, ProviderName, Ratio, Section, TimeoutOverrides
+from config.schema_base import FileName, Name, Names, PositiveInt, ProviderName, Ratio, Section, TimeoutOverrides
 from config.schema_feedback import FeedbackConfig
 from config.schema_keys import AdminKeyConfig, KeyConfig
 from config.schema_money import BudgetConfig, LimitConfig, TeamConfig
@@ -131,7 +131,7 @@ class Config(Section):
     models: dict[Name, ModelConfig] = Field(
         default_factory=dict, description="Names a client may ask for; each has one or more deployments."
     )
-    price_files: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = Field(
+    price_files: tuple[FileName, ...] = Field(
         default=(),
         description="JSON files of prices by model, as LiteLLM publishes them or with the keys of `price`. The first "
         "that has a model wins over the installed list; a model's own `price` wins over both.",

@@ -11,6 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 Name = Annotated[str, StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f]+$", max_length=200)]
 # A provider's name stands before the slash of `provider/model`, so it has none itself.
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[^\s/\x00-\x1f\x7f]+$", max_length=100)]
+# A path; the operating system has none with a NUL in it.
+FileName = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00]+$")]
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from config.schema_base import PositiveSeconds, Section
+from config.schema_base import FileName, PositiveSeconds, Section
 
 
 class FeedbackConfig(Section):
     """Graded requests for `signalbox train`. The file holds the text of the last user turn of each, clipped."""
 
-    file: str = Field(min_length=1, description="The JSON lines file that is written to, relative to this file.")
+    file: FileName = Field(description="The JSON lines file that is written to, relative to this file.")
     max_pending: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=10_000, description="Answered requests that are kept in memory until somebody scores them."
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from config.patterns import compile_pattern
-from config.schema_base import Name, Names, Ratio, RetryOverrides, RouteTimeouts, Section, Strategy, Usd
+from config.schema_base import FileName, Name, Names, Ratio, RetryOverrides, RouteTimeouts, Section, Strategy, Usd
 from config.schema_experiments import CanaryConfig, ExperimentConfig, MirrorConfig
 from config.schema_policies import StreamCut
 from config.schema_semantic import RouteSemanticCacheConfig
@@ -123,14 +123,12 @@ class RouteConfig(Section):
     )
     weights: WeightsConfig | None = Field(default=None, description="For `balanced`: what counts how much.")
     constraints: ConstraintsConfig | None = Field(default=None, description="What every candidate must meet.")
-    router_file: str | None = Field(
+    router_file: FileName | None = Field(
         default=None,
-        min_length=1,
         description="For `learned`: the file made by `signalbox train`, relative to this file.",
     )
-    shadow_router_file: str | None = Field(
+    shadow_router_file: FileName | None = Field(
         default=None,
-        min_length=1,
         description="For `learned`: another router file, whose choices are counted and logged but not followed.",
     )
     goal: GoalConfig | None = Field(default=None, description="For `learned`: what the choice aims for.")

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from config.schema_base import Name, PositiveInt, PositiveSeconds, ProviderName, Ratio, Section
+from config.schema_base import FileName, Name, PositiveInt, PositiveSeconds, ProviderName, Ratio, Section
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
 
@@ -12,9 +12,8 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 class EmbeddingConfig(Section):
     """Who turns texts into vectors for the semantic cache: a model in a folder, or one of the providers."""
 
-    model_dir: str | None = Field(
+    model_dir: FileName | None = Field(
         default=None,
-        min_length=1,
         description="A folder with `model.onnx` and `tokenizer.json`, relative to this file; needs the extra "
         "`semantic`.",
     )
