@@ -21,7 +21,7 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 DEFAULT_FILE = "signalbox.yaml"
 FILE_VARIABLE = "SIGNALBOX_CONFIG"
 # What is wrong with a provider's options, in one sentence, or None.
-ProviderCheck = Callable[[str, ProviderConfig], str | None]
+ProviderCheck = Callable[[str, ProviderConfig], Iterable[Finding]]
 # What an entry lacks cannot be told while parts of it could not be read.
 _NEEDS_WHOLE_ENTRY = (
     "provider-options",
@@ -85,7 +85,7 @@ def load_path(
     *,
     environ: Mapping[str, str],
     known_kinds: Collection[str],
-    provider_problem: ProviderCheck | None = None,
+    provider_problems: ProviderCheck | None = None,
 ) -> Loaded:
     """Load a file. A file that cannot be read is a diagnostic like any other problem; nothing is raised."""
     try:
@@ -94,7 +94,9 @@ def load_path(
     except OSError as error:
         message = f"Cannot read the configuration file: {error.strerror or error}."
         return Loaded(None, (Diagnostic("error", "unreadable-file", message, str(path)),))
-    return load_bytes(data, file=str(path), environ=environ, known_kinds=known_kinds, provider_problem=provider_problem)
+    return load_bytes(
+        data, file=str(path), environ=environ, known_kinds=known_kinds, provider_problems=provider_problems
+    )
 
 
 def load_bytes(
@@ -103,11 +105,11 @@ def load_bytes(
     file: str,
     environ: Mapping[str, str],
     known_kinds: Collection[str],
-    provider_problem: ProviderCheck | None = None,
+    provider_problems: ProviderCheck | None = None,
 ) -> Loaded:
     """Load a configuration from bytes; `file` is how diagnostics call it.
 
-    `environ` is where `$NAME` comes from, `known_kinds` what a provider's kind may be, and `provider_problem`
+    `environ` is where `$NAME` comes from, `known_kinds` what a provider's kind may be, and `provider_problems`
     asks a kind about its options. Price files that it names are read too, from the folder of `file`. Nothing is raised:
     every problem is a diagnostic.
     """
@@ -122,7 +124,7 @@ def load_bytes(
         findings.append(Finding("error", "wrong-type", "The file must be keys and values.", span=root.span, hint=hint))
     if root is None or root.entries is None:
         return Loaded(None, in_order(place(findings, file, text, root, {})))
-    return _check(root, findings, _Input(file, text, environ, known_kinds, provider_problem))
+    return _check(root, findings, _Input(file, text, environ, known_kinds, provider_problems))
 
 
 @dataclass(slots=True, frozen=True)
@@ -133,7 +135,7 @@ class _Input:
     text: str
     environ: Mapping[str, str]
     known_kinds: Collection[str]
-    provider_problem: ProviderCheck | None
+    provider_problems: ProviderCheck | None
 
 
 def _check(root: Node, findings: list[Finding], given: _Input) -> Loaded:
@@ -143,7 +145,7 @@ def _check(root: Node, findings: list[Finding], given: _Input) -> Loaded:
     findings += validated.findings
     related = list(check(validated.config, _names(root), disabled=expanded.disabled, known_kinds=given.known_kinds))
     explained = {f.path[1] for f in related if f.severity != "info" and f.path is not None and f.path[0] == "providers"}
-    of_kinds = _provider_findings(validated.config, {*expanded.disabled, *explained}, given)
+    of_kinds = _provider_findings(validated.config, {*expanded.disabled, *explained}, related, given)
     prices, of_names, of_prices = read_price_files(validated.config.price_files, Path(given.file).parent)
     findings += _worth_saying((*related, *of_kinds, *of_names, *check_inactive(validated.config)), validated)
     placed = place(findings, given.file, given.text, root, expanded.from_environ)
@@ -152,18 +154,22 @@ def _check(root: Node, findings: list[Finding], given: _Input) -> Loaded:
     return Loaded(config, diagnostics, MappingProxyType(dict(expanded.disabled)), prices)
 
 
-def _provider_findings(config: Config, skipped: Collection[str | int], given: _Input) -> list[Finding]:
-    """What a provider's own kind has to say about its row; only the kind knows which options it takes."""
-    if given.provider_problem is None:
-        return []
-    found = []
+def _provider_findings(
+    config: Config, excused: Collection[str | int], related: Iterable[Finding], given: _Input
+) -> Iterator[Finding]:
+    """What a provider's own kind has to say about its row; only the kind knows which options it takes.
+
+    Of `excused` providers it is known already that they cannot be built: only single options are spoken of.
+    """
+    if given.provider_problems is None:
+        return
+    told = {finding.path for finding in related if finding.severity == "error"}
     for name, provider in config.providers.items():
-        if name in skipped or provider.kind not in given.known_kinds:
+        if provider.kind not in given.known_kinds:
             continue
-        problem = given.provider_problem(name, provider)
-        if problem is not None:
-            found.append(Finding("error", "provider-options", problem, ("providers", name), "key"))
-    return found
+        for finding in given.provider_problems(name, provider):
+            if finding.path not in told and (finding.path != ("providers", name) or name not in excused):
+                yield finding
 
 
 def _worth_saying(findings: Iterable[Finding], validated: Validated) -> Iterator[Finding]:

@@ -9,12 +9,13 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from providers.base import Call, ProviderOptions, Request, Target
+from providers.base import Call, OptionError, ProviderOptions, Request, Target
 from providers.bodyedit import edit
 from providers.openai import OpenAI, with_usage
 
 KIND = "azure"
 # No ENV_KEY: a key alone does not say which resource it is for.
+OPTIONS = ("resource", "api_version", "auth")
 
 # The latest generally available version of the classic interface:
 # https://learn.microsoft.com/azure/ai-foundry/openai/reference
@@ -25,7 +26,8 @@ _V1 = "/openai/v1"
 def build(options: ProviderOptions) -> "Azure":
     """The provider for one row of the configuration: `base_url` or `resource`, and optionally `api_version`.
 
-    `auth: bearer` sends the key as a Microsoft Entra token. Raises ValueError when the address is missing.
+    `auth: bearer` sends the key as a Microsoft Entra token. Raises ValueError when the address is missing, or `auth`
+    is neither bearer nor api_key.
     """
     base_url = options.base_url
     if not base_url:
@@ -43,7 +45,10 @@ class Azure(OpenAI):
 
     def __init__(self, options: ProviderOptions, base_url: str) -> None:
         key = options.api_key
-        is_token = options.extra.get("auth") == "bearer"
+        way = options.extra.get("auth")
+        if way not in (None, "bearer", "api_key"):
+            raise OptionError(options.name, "auth", f"must be bearer or api_key, not '{way}'")
+        is_token = way == "bearer"
         headers = {} if not key else {"authorization": f"Bearer {key}"} if is_token else {"api-key": key}
         base_url = base_url.rstrip("/")
         super().__init__(options, base_url=base_url, headers=headers)

@@ -211,8 +211,18 @@ class ProviderOptions:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+class OptionError(ValueError):
+    """An option of a provider has a value that its kind cannot use."""
+
+    def __init__(self, provider: str, option: str, problem: str) -> None:
+        super().__init__(f"Provider '{provider}': '{option}' {problem}.")
+        self.option = option
+
+
 class Provider(Protocol):
-    """One configured upstream. Modules in this package that set `KIND` also define `build(options) -> Provider`."""
+    """One configured upstream. Modules in this package that set `KIND` also define `build(options) -> Provider`, and
+    name what they read of `options.extra` in `OPTIONS`.
+    """
 
     name: str
     kind: str

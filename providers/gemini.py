@@ -18,12 +18,24 @@ from providers._gemini_contents import translate
 from providers._gemini_models import traits
 from providers._gemini_params import add_parameters
 from providers._gemini_stream import Decoder
-from providers.base import Call, Cause, ErrorKind, ProviderError, ProviderOptions, Reply, Request, Target, error_object
+from providers.base import (
+    Call,
+    Cause,
+    ErrorKind,
+    OptionError,
+    ProviderError,
+    ProviderOptions,
+    Reply,
+    Request,
+    Target,
+    error_object,
+)
 from providers.redact import Redactor
 
 KIND = "gemini"
 ENV_KEY = "GEMINI_API_KEY"
 BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
+OPTIONS = ("project", "location", "auth")
 
 _VERTEX_HOST = "aiplatform.googleapis.com"
 _API_KEY = re.compile(r"AIza|AQ\.")  # Vertex AI takes API keys too ("express mode"); access tokens look different
@@ -116,7 +128,7 @@ def _auth(options: ProviderOptions, key: str, *, is_vertex: bool) -> dict[str, s
     """The key goes into a header, never into the address, where logs would keep it."""
     way = options.extra.get("auth")
     if way not in (None, "bearer", "api_key"):
-        raise ValueError(f"Provider '{options.name}': 'auth' must be bearer or api_key, not '{way}'.")
+        raise OptionError(options.name, "auth", f"must be bearer or api_key, not '{way}'")
     is_bearer = way == "bearer" if way else is_vertex and not _API_KEY.match(key)
     return {"authorization": f"Bearer {key}"} if is_bearer else {"x-goog-api-key": key}
 

@@ -12,17 +12,17 @@ from typing import Any
 
 from providers._mock_script import MISBEHAVIOURS, Pace
 from providers._mock_transport import MockTransport, Sleep
-from providers.base import ProviderOptions
+from providers.base import OptionError, ProviderOptions
 from providers.openai import OpenAI
 
-__all__ = ["KIND", "MISBEHAVIOURS", "Mock", "build"]
+__all__ = ["KIND", "MISBEHAVIOURS", "OPTIONS", "Mock", "build"]
 
 KIND = "mock"
 
 # `.invalid` never resolves (RFC 2606): should the address ever reach a real client, nothing leaves the machine.
 _ADDRESS = "http://mock.invalid/v1"
 _SECONDS = ("ttft_s", "tpot_s", "slow_s", "retry_after_s")
-_KNOWN = (*_SECONDS, "pace", "length", "fault")
+OPTIONS = (*_SECONDS, "pace", "length", "fault")
 
 
 class Mock(OpenAI):
@@ -42,24 +42,21 @@ def build(options: ProviderOptions, *, sleep: Sleep = asyncio.sleep, clock: Call
     """
     fault = options.extra.get("fault")
     if fault is not None and fault not in MISBEHAVIOURS:
-        raise _unusable(options.name, "fault", f"must be one of {', '.join(MISBEHAVIOURS)}")
+        raise OptionError(options.name, "fault", f"must be one of {', '.join(MISBEHAVIOURS)}")
     return Mock(options, MockTransport(_pace(options), sleep=sleep, clock=clock, fault=fault))
 
 
 def _pace(options: ProviderOptions) -> Pace:
     given: dict[str, Any] = dict(options.extra)
     for key, value in given.items():
-        if key not in _KNOWN:
-            raise _unusable(options.name, key, f"is not known to the mock provider; it has {', '.join(_KNOWN)}")
+        if key not in OPTIONS:
+            known = ", ".join(OPTIONS)
+            raise OptionError(options.name, key, f"is not known to the mock provider; it has {known}")
         if key in _SECONDS and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6):
-            raise _unusable(options.name, key, "must be a number of seconds, 0 or more")
+            raise OptionError(options.name, key, "must be a number of seconds, 0 or more")
     length = given.get("length")
     if length is not None and (isinstance(length, bool) or not isinstance(length, int) or not 1 <= length <= 100_000):
-        raise _unusable(options.name, "length", "must be a whole number of tokens from 1 to 100000")
+        raise OptionError(options.name, "length", "must be a whole number of tokens from 1 to 100000")
     if not isinstance(given.get("pace", True), bool):
-        raise _unusable(options.name, "pace", "must be true or false")
+        raise OptionError(options.name, "pace", "must be true or false")
     return Pace(is_on=given.get("pace", True), length=length, **{key: given[key] for key in _SECONDS if key in given})
-
-
-def _unusable(name: str, key: str, problem: str) -> ValueError:
-    return ValueError(f"Provider '{name}': '{key}' {problem}.")

@@ -35,6 +35,7 @@ from providers.redact import Redactor
 KIND = "openai"
 ENV_KEY = "OPENAI_API_KEY"
 BASE_URL = "https://api.openai.com/v1"
+OPTIONS = ("organization", "project")
 
 Clock = Callable[[], float]
 

@@ -11,10 +11,12 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 from providers.base import Provider, ProviderOptions
 from providers.catalog import vendors
 
+_PLACE = re.compile(r"\{(\w+)\}")
 _CONSTANT = re.compile(r'^(KIND|ENV_KEY|BASE_URL)(?:\s*:[^=]+)?\s*=\s*"([^"]*)"', re.MULTILINE)
 _CATALOG_MODULE = "openai_compatible"
 
@@ -52,14 +54,30 @@ def build(options: ProviderOptions) -> Provider:
 
     Raises UnknownKind, and ValueError when an option the kind needs is missing or wrong.
     """
+    provider: Provider = _module(_entry(options)).build(options)
+    return provider
+
+
+def option_names(options: ProviderOptions) -> frozenset[str]:
+    """What may stand in `extra` of such a provider: what its dialect names in `OPTIONS`, and what the address has in
+    braces. Raises UnknownKind.
+    """
+    entry = _entry(options)
+    address = options.base_url or entry.base_url or ""
+    return frozenset((*getattr(_module(entry), "OPTIONS", ()), *_PLACE.findall(address)))
+
+
+def _entry(options: ProviderOptions) -> Entry:
     entry = _entries().get(options.kind)
     if entry is None:
         near = difflib.get_close_matches(options.kind, _entries(), n=1)
         hint = f" Did you mean '{near[0]}'?" if near else f" Known kinds: {', '.join(kinds())}."
         raise UnknownKind(f"Provider '{options.name}': there is no kind '{options.kind}'.{hint}")
-    module = importlib.import_module(f"providers.{entry.module}")
-    provider: Provider = module.build(options)
-    return provider
+    return entry
+
+
+def _module(entry: Entry) -> ModuleType:
+    return importlib.import_module(f"providers.{entry.module}")
 
 
 @cache

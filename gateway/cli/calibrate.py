@@ -80,10 +80,10 @@ def command(file: Path, name: str | None, shares: str | None, config_file: Path 
 
 def _read(path: Path) -> "Loaded":
     from config.load import load_path
-    from gateway.options import provider_problem
+    from gateway.options import provider_problems
     from providers import registry
 
-    return load_path(path, environ=os.environ, known_kinds=registry.kinds(), provider_problem=provider_problem)
+    return load_path(path, environ=os.environ, known_kinds=registry.kinds(), provider_problems=provider_problems)
 
 
 def _load(path: Path) -> "Loaded":

@@ -12,7 +12,7 @@ import click
 from config.defaults import default_config
 from config.diagnostics import Diagnostic
 from config.load import Loaded, find_file, load_path
-from gateway.options import provider_problem
+from gateway.options import provider_problems
 from providers import registry
 
 
@@ -27,7 +27,7 @@ def command(file: Path | None, is_json: bool) -> None:
     """
     path = find_file(file, os.environ, Path())
     if path is not None:
-        loaded = load_path(path, environ=os.environ, known_kinds=registry.kinds(), provider_problem=provider_problem)
+        loaded = load_path(path, environ=os.environ, known_kinds=registry.kinds(), provider_problems=provider_problems)
     else:
         loaded = default_config(os.environ, env_keys=registry.env_keys(), base_urls=registry.base_urls())
     source = str(path) if path is not None else None

@@ -136,7 +136,7 @@ def _without_writing(loaded: "Loaded") -> "Loaded":
 
 def _with_all(loaded: "Loaded") -> "Loaded":
     """The same with every provider on that lacks nothing but its key."""
-    from gateway.options import provider_problem
+    from gateway.options import provider_problems
 
     config = loaded.config
     if config is None:
@@ -144,7 +144,7 @@ def _with_all(loaded: "Loaded") -> "Loaded":
     providers, disabled = dict(config.providers), dict(loaded.disabled_providers)
     for name in loaded.disabled_providers:
         keyed = providers[name].model_copy(update={"api_key": providers[name].api_key or _NO_KEY})
-        if provider_problem(name, keyed) is None:
+        if not any(provider_problems(name, keyed)):
             providers[name] = keyed
             del disabled[name]
     return replace(loaded, config=config.model_copy(update={"providers": providers}), disabled_providers=disabled)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from config.defaults import default_config
 from config.load import Loaded, find_file, load_bytes
-from gateway.options import provider_problem
+from gateway.options import provider_problems
 from gateway.reload import Source
 from providers import registry
 
@@ -22,7 +22,7 @@ def open_source(named: Path | None, environ: Mapping[str, str], folder: Path) ->
             file=str(path),
             environ=environ,
             known_kinds=registry.kinds(),
-            provider_problem=provider_problem,
+            provider_problems=provider_problems,
         )
 
     return Source(path, load)

@@ -60,6 +60,37 @@ def test_check_as_json() -> None:
     assert (problem["code"], problem["line"], problem["column"], problem["end_column"]) == ("unknown-key", 3, 1, 8)
 
 
+def test_check_knows_which_options_a_kind_reads() -> None:
+    Path("signalbox.yaml").write_text(
+        """providers:
+  a: {kind: azure, api_key: $AZURE_KEY, resorce: x, auth: bearer}
+  b: {kind: azure, api_key: k1, resource: x, auth: token}
+  g: {kind: gemini, api_key: k2, locations: here, organization: o}
+  n: {kind: anthropic, api_key: k3, verison: "2023-06-01", ca_file: /nowhere.pem}
+  q: {kind: groq, api_key: k4, base_ulr: "http://x", account: mine}
+  s: {kind: mock, ttft_s: soon, fualt: "503"}
+  v: {kind: snowflake, api_key: k5, account: mine}
+"""
+    )
+    found = [
+        (one["line"], one["column"], one["message"].partition(":")[0].rstrip("."), one.get("hint"))
+        for one in json.loads(_run("check", "--json").stdout)["diagnostics"]
+        if one["severity"] == "error"
+    ]
+    assert found == [
+        (2, 41, "providers.a has no key 'resorce'", "Did you mean 'resource'?"),
+        (3, 52, "Provider 'b'", None),
+        (4, 34, "providers.g has no key 'locations'", "Did you mean 'location'?"),
+        (4, 51, "providers.g has no key 'organization'", "Did you mean 'location'?"),
+        (5, 37, "providers.n has no key 'verison'", "Known are: ca_file, public_only."),
+        (5, 69, "Provider 'n'", None),
+        (6, 32, "providers.q has no key 'base_ulr'", "Did you mean 'base_url'?"),
+        (6, 54, "providers.q has no key 'account'", "Known are: ca_file, public_only."),
+        (7, 27, "Provider 's'", None),
+        (7, 33, "providers.s has no key 'fualt'", "Did you mean 'fault'?"),
+    ]
+
+
 def test_check_names_disabled_providers() -> None:
     Path("signalbox.yaml").write_text(GOOD + "keys: []\n")
     Path("off.yaml").write_text(GOOD.replace("{sim:", "{a: {kind: openai, api_key: $NOT_SET_HERE}, sim:"))

@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from config.schema import ProviderConfig
-from gateway.options import provider_problem
+from gateway.options import provider_problems
 from providers.pool import Pool, PrivateAddressError, is_public
 
 PRIVATE = (
@@ -61,4 +61,6 @@ def test_a_name_that_leads_to_both_is_called_at_the_public_one(monkeypatch: pyte
 
 def test_it_is_yes_or_no() -> None:
     row = {"kind": "openai", "api_key": "k", "public_only": "please"}
-    assert "true or false" in str(provider_problem("up", ProviderConfig.model_validate(row)))
+    (finding,) = provider_problems("up", ProviderConfig.model_validate(row))
+    assert "true or false" in finding.message
+    assert finding.path == ("providers", "up", "public_only")
