@@ -15,7 +15,7 @@ from policies.outcome import CacheUse
 from providers.base import Request
 from tests.fakes.virtual_time import run_virtual
 from tests.gateway.scripted import Answer
-from tests.gateway.test_cache_front import BROKEN, REPLY, STREAM, WHOLE, Reader, _long, play
+from tests.gateway.test_cache_front import BROKEN, REPLY, STREAM, WHOLE, Reader, _chunk, _long, play
 
 
 async def _embed(scene, given, **headers):
@@ -245,10 +245,14 @@ def test_who_reads_slowly_misses_nothing_of_a_stream_that_is_not_remembered(slow
         assert {end.ending for end in ends} == {"ok"}
         assert {reader.data for reader in readers} == {readers[0].data}
         assert len(readers[0].data) > 150_000
+        assert len(scene.keeper.shelf) == 0, "what is still there is only its end"
         assert scene.keeper._flights.room.free == 60_000
         assert scene.transport.opened == 1
 
-    play(work, _long(30, 5_000))
+    piece, last = (
+        b"text:" + _chunk(*told) + b"\n" for told in (({"content": "x" * 5_000},), ({"content": "end"}, "stop"))
+    )
+    play(work, Answer([0.5, *[piece, 0.01] * 30, last + b"done\n", None]))
 
 
 def test_numbers_that_are_read_as_one_are_two_questions():

@@ -10,7 +10,7 @@ from gateway.wire.refusals import RefusedError
 from policies.cache.rules import CacheRules
 from policies.outcome import CacheUse
 from policies.timeouts import Timeouts
-from tests.gateway.scripted import DONE, Answer
+from tests.gateway.scripted import DONE, Answer, ScriptedExchange
 from tests.gateway.test_cache_front import BROKEN, REPLY, STREAM, WHOLE, Reader, _chunk, play
 
 _CUT = {**WHOLE, "choices": [WHOLE["choices"][0] | {"finish_reason": "length"}]}
@@ -131,6 +131,27 @@ def test_an_older_call_does_not_replace_a_newer_answer():
     play(work, _whole(WHOLE, 5.0), _whole(WHOLE | {"id": "newer"}), _whole(WHOLE | {"id": "newest"}))
 
 
+@pytest.mark.parametrize("followers", [0, 2])
+def test_whoever_leaves_last_sees_the_call_settled(followers):
+    class Lingering(ScriptedExchange):
+        async def __aexit__(self, *told):
+            await asyncio.sleep(0.3)
+            await super().__aexit__(*told)
+
+    async def work(scene):
+        scene.transport.open = lambda _call, fresh: Lingering(scene.transport, STREAM)
+        tasks = [asyncio.create_task(scene.ask(stream=True)) for _ in range(1 + followers)]
+        await asyncio.sleep(0.7)
+        for task in tasks:
+            task.cancel()
+            await asyncio.wait([task])
+        assert scene.transport.running == 0
+        assert scene.value("signalbox_attempts_total") == 1
+        assert scene.value("signalbox_requests_total", outcome="client_gone") == 1 + followers
+
+    play(work)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_end_of_an_older_call_leaves_the_newer_one_to_be_joined(stream):
     async def work(scene):
@@ -140,10 +161,11 @@ def test_the_end_of_an_older_call_leaves_the_newer_one_to_be_joined(stream):
         assert (await older).ending == "upstream_error"
         reader = Reader()
         third = asyncio.create_task(scene.ask(stream=stream, sink=reader))
+        other = asyncio.create_task(scene.ask(stream=not stream))
         await asyncio.sleep(0.3)
         assert not newer.done()
         assert bool(reader.pieces) is stream, "a stream is gone along with"
-        assert (await third).cache is CacheUse.SHARED
+        assert [(await one).cache for one in (third, other)] == [CacheUse.SHARED] * 2
         assert (await newer).ending == "ok"
         assert scene.transport.opened == 2
 
