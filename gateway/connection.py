@@ -277,7 +277,9 @@ class Connection(HttpToolsProtocol):
             self._running.cancel()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature is uvicorn's
-        self._refuse_at_once(refusals.malformed_http())
+        # The parser stops at a target of 64 KiB, which is no nonsense but long.
+        is_long = len(self.url) > _MAX_TARGET_BYTES
+        self._refuse_at_once(_target_refusal() if is_long else refusals.malformed_http())
 
     def _new_cycle(self) -> Exchange:
         scope = self.scope
@@ -319,7 +321,7 @@ class Connection(HttpToolsProtocol):
 
     def _judge_head(self) -> refusals.RefusedError | None:
         if len(self.url) > _MAX_TARGET_BYTES:
-            return refusals.head_too_large(f"The request target is longer than {_MAX_TARGET_BYTES} bytes.", 414)
+            return _target_refusal()
         if len(self.headers) > _MAX_HEADERS:
             return _head_refusal(f"The request has more than {_MAX_HEADERS} header fields.")
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > _MAX_HEAD_BYTES:
@@ -351,6 +353,10 @@ class Connection(HttpToolsProtocol):
             lines += [name, b": ", value, _CRLF]
         self.transport.write(b"".join([*lines, _CRLF, body]))
         self.transport.close()
+
+
+def _target_refusal() -> refusals.RefusedError:
+    return refusals.head_too_large(f"The request target is longer than {_MAX_TARGET_BYTES} bytes.", 414)
 
 
 def _head_refusal(reason: str) -> refusals.RefusedError:
