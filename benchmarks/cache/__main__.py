@@ -23,9 +23,11 @@ from rich.table import Table
 from benchmarks.cache import plots, speed
 from benchmarks.cache.rivals import Cosine, Exact, Jaccard, TfIdf, VCache
 from benchmarks.cache.streams import NAMES, Policy, Score, Semantic, Vectors, folder, replay, stream
+from benchmarks.cache.together import replay_together
 
 _ROOT = Path(__file__).resolve().parents[2]
-_PARTS = ("policies", "cosines", "bounds", "wrong_labels", "speed", "money")
+_PARTS = ("policies", "cosines", "bounds", "wrong_labels", "together", "speed", "money")
+_WORKERS = 4
 _BOUND = 0.01
 _BOUNDS = (0.01, 0.02, 0.05)
 _COSINES = (0.80, 0.85, 0.90, 0.93, 0.95, 0.97, 0.98, 0.99)
@@ -79,6 +81,8 @@ def _measure(
             kind: _on_all(lambda given=given: Semantic(given, _BOUND, _SEED, wrong_labels=0.05))
             for kind, given in _kinds(vectors)
         }
+    elif part == "together":
+        results[part] = {kind: _together(given) for kind, given in _kinds(vectors)}
     elif part == "speed":
         results[part] = speed.all_sizes(_SIZES, model)
     elif part == "money":
@@ -123,6 +127,11 @@ def _mean(scores: dict[str, Score]) -> dict[str, float]:
     }
 
 
+def _together(vectors: Vectors | None) -> dict[str, Any]:
+    scores = {name: replay_together(_WORKERS, vectors, _BOUND, _SEED, stream(name)) for name in NAMES}
+    return {**{name: score.as_json() for name, score in scores.items()}, "mean": _mean(scores)}
+
+
 def _bounds(vectors: Vectors | None, wanted: Sequence[float]) -> tuple[dict[str, Any], dict[str, Any]]:
     bounds: dict[str, Any] = {}
     curves: dict[str, Any] = {}
@@ -162,6 +171,8 @@ def _table(results: dict[str, Any]) -> Table:
         table.add_row(f"semantic {_BOUND}, {kind}", *(_cell(rows[each]) for each in (*NAMES, "mean")))
     for kind, rows in results["wrong_labels"].items():
         table.add_row(f"semantic, 5 % wrong labels, {kind}", *(_cell(rows[each]) for each in (*NAMES, "mean")))
+    for kind, rows in results["together"].items():
+        table.add_row(f"semantic, {_WORKERS} workers, {kind}", *(_cell(rows[each]) for each in (*NAMES, "mean")))
     return table
 
 

@@ -1,5 +1,5 @@
-"""`python -m benchmarks.cache.embed MODEL_FOLDER OUT_FOLDER`: vectors of all texts of the streams and pairs, once, and of
-those that are made of `groups.toml`.
+"""`python -m benchmarks.cache.embed MODEL_FOLDER OUT_FOLDER`: vectors of all texts of the streams and pairs, once,
+and of those that are made of `groups.toml`.
 
 The model folder has `model.onnx` and `tokenizer.json`; onnxruntime and tokenizers must be installed.
 """

@@ -126,7 +126,7 @@ class SemanticTier:
         if isinstance(said, Unfit):
             return said
         text = analyse(said)
-        wrong = unfit_text(text, settings, body, question.partition)
+        wrong = unfit_text(text, settings, body)
         if wrong is not None:
             return wrong
         vector: Vector | None = None

@@ -18,7 +18,6 @@ from providers.base import Operation
 # Answers that are about the world as it is now stay good for this long.
 _TIMELY_TTL_S = 600.0
 _OF_TOOLS = ("tools", "functions")
-_OF_ONE_KEY = "key:"  # a partition that nobody shares; see CacheRules
 _INSTRUCTIONS = ("system", "developer")
 
 
@@ -38,7 +37,7 @@ class Unfit(StrEnum):
     LENGTH = "length"
     LANGUAGE = "language"  # one without word lists
     TIME = "time"  # the answer depends on when it is asked
-    PERSONAL = "personal"  # the answer depends on who asks, several may, and nobody says who
+    PERSONAL = "personal"  # the answer depends on who asks, and nobody says who
 
 
 def last_text(operation: Operation, body: Mapping[str, Any], settings: SemanticSettings) -> str | Unfit:
@@ -57,11 +56,11 @@ def last_text(operation: Operation, body: Mapping[str, Any], settings: SemanticS
     return text if 0 < len(text) <= MOST_CHARS else Unfit.LENGTH
 
 
-def unfit_text(text: Text, settings: SemanticSettings, body: Mapping[str, Any], partition: str) -> Unfit | None:
+def unfit_text(text: Text, settings: SemanticSettings, body: Mapping[str, Any]) -> Unfit | None:
     """What stands against the text itself."""
     if text.is_timely and settings.ttl_s > _TIMELY_TTL_S:
         return Unfit.TIME
-    if text.is_personal and not partition.startswith(_OF_ONE_KEY) and not _user_of(body):
+    if text.is_personal and not _user_of(body):
         return Unfit.PERSONAL
     if not text.is_known_language:
         return Unfit.LANGUAGE

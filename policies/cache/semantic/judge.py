@@ -18,7 +18,17 @@ from policies.cache.semantic.text import Text, analyse
 _MOST_CHARS = 4_000  # of answers that are compared by their words
 _SHORT = 60  # words of an answer that states facts and not much else
 _WORD = re.compile(r"\d+(?:[.,:/]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)?|\w+")
-_MARKUP = re.compile(r"[*_`#>|~]+")
+# Of Markdown, but not the same signs in formulas, paths and names.
+_LINE_MARK = re.compile(r"^[ \t]*(?:(?:#{1,6}|>|[*+-])[ \t]+|```\w*$)", re.MULTILINE)
+_EMPHASIS = re.compile(r"(?<!\w)(\*\*\*|\*\*|\*|__|_)(?=\S)([^*_\n]+?)(?<=\S)\1(?!\w)")
+_TICKS = re.compile(r"`+")
+_CLOSING = re.compile(r"(?:(?<=\w)\.|(?<=[^\W\d])[.!]+)$")
+# Signs that say something, and words whose letters' case does: MB and Mb. A line between letters says nothing.
+_SIGN = re.compile(r"[<>=+*/^%$\u20ac\xa3\xa5&|~#@\\\[\]{}_]|(?<![^\W\d])-|-(?![^\W\d])|(?<=\d)!|!(?=\w)")
+_INNER_CAPITAL = re.compile(r"\w+[A-Z]\w*")
+_RAISED = {
+    ord(sign): f"^{number}" for number, sign in enumerate("\u2070\xb9\xb2\xb3\u2074\u2075\u2076\u2077\u2078\u2079")
+}
 _ALIKE = 0.9  # share of words that two answers have in common from which on they say the same
 _APART = 0.08  # the same below which they are about different things
 _ENOUGH = 8  # words without which shares say little
@@ -42,19 +52,27 @@ def is_same(fresh: str, kept: str, questions: tuple[Text, Text]) -> bool | None:
 
     `questions` are those they answer: words that both have tell nothing about the answers. Some 0.1 ms for short ones.
     """
-    one, other = _plain(fresh), _plain(kept)
-    if one == other:
+    if fresh == kept:
         return True
+    ours, theirs = _plain(fresh), _plain(kept)
+    one, other = ours.casefold(), theirs.casefold()
     if not one or not other or max(len(one), len(other)) > _MOST_CHARS:
         return None
     found = _by_json(fresh, kept)
-    if found is not None:
-        return found
-    return _by_words(one, other, questions)
+    if found is None:
+        found = one == other or _by_words(one, other, questions)
+    return None if found and _details(ours) != _details(theirs) else found
 
 
 def _plain(text: str) -> str:
-    return " ".join(_MARKUP.sub("", unicodedata.normalize("NFKC", text)).casefold().split()).rstrip(".!")
+    text = unicodedata.normalize("NFKC", text.translate(_RAISED))
+    text = _TICKS.sub("", _EMPHASIS.sub(r"\2", _LINE_MARK.sub("", text)))
+    return _CLOSING.sub("", " ".join(text.split()))
+
+
+def _details(text: str) -> tuple[Counter[str], Counter[str]]:
+    """What words alone do not tell."""
+    return Counter(_SIGN.findall(text)), Counter(_INNER_CAPITAL.findall(text))
 
 
 def _by_words(one: str, other: str, questions: tuple[Text, Text]) -> bool | None:

@@ -20,9 +20,9 @@ def _body(*messages, **more):
     return {"messages": turns} | more
 
 
-def _why(body, operation="chat", settings=SETTINGS, partition="key:a"):
+def _why(body, operation="chat", settings=SETTINGS):
     said = last_text(operation, body, settings)
-    return said if isinstance(said, Unfit) else unfit_text(analyse(said), settings, body, partition)
+    return said if isinstance(said, Unfit) else unfit_text(analyse(said), settings, body)
 
 
 NEVER = {
@@ -52,8 +52,8 @@ NEVER = {
         _body("\u0643\u0645 \u0639\u062f\u062f \u0633\u0643\u0627\u0646 \u0643\u064a\u0646\u064a\u0627"),
     ),
     "the time": (Unfit.TIME, _body("What is the weather in Nairobi today?")),
-    "the asker": (Unfit.PERSONAL, _body("What is the balance of my account?"), "chat", SETTINGS, "group:a"),
-    "anybody": (Unfit.PERSONAL, _body("What is the balance of my account?"), "chat", SETTINGS, "anybody"),
+    "the asker": (Unfit.PERSONAL, _body("What is the balance of my account?")),
+    "an asker with no name": (Unfit.PERSONAL, _body("Where is my order?", user="")),
 }
 
 
@@ -71,9 +71,10 @@ def test_what_is_not_on_it_may_be():
         "a short conversation": _body("Hello", {"role": "assistant", "content": "Hello!"}, TEXT),
         "one answer": _body(n=1, logprobs=False, tools=[], modalities=["text"]),
         "the asker is named": _body("What is the balance of my account?", user="u-1"),
+        "the asker has another name": _body("Where is my order?", safety_identifier="u-1"),
+        "how something is done": _body("How do I reset my password?"),
     }
-    assert {name: why for name, body in fine.items() if (why := _why(body, partition="group:a")) is not None} == {}
-    assert _why(_body("What is the balance of my account?")) is None, "one key's own"
+    assert {name: why for name, body in fine.items() if (why := _why(body)) is not None} == {}
     soon = replace(SETTINGS, ttl_s=120.0)
     assert _why(_body("What is the weather in Nairobi today?"), settings=soon) is None
     assert _why(_body(temperature=1), settings=replace(SETTINGS, max_temperature=1.0)) is None

@@ -12,6 +12,7 @@ LONG = "The parcel leaves the warehouse in the evening, travels overnight by tra
 SAME = [
     (CAPITAL, "Nairobi", "Nairobi."),
     (CAPITAL, "The capital of Kenya is **Nairobi**.", "Nairobi is the capital of Kenya"),
+    (CAPITAL, "# Nairobi\n\n* It is *the* `capital`", "> Nairobi\nIt is the **capital**!"),
     (WEATHER, '{"degrees": 30, "sky": "clear"}', '{"sky":"clear","degrees":30}'),
 ]
 DIFFERENT = [
@@ -22,6 +23,26 @@ DIFFERENT = [
     (WEATHER, '{"degrees": 30, "is_dry": true}', '{"degrees": 30, "is_dry": false}'),
     (CAPITAL, LONG, "Cats sleep most afternoons because hunting small animals at dusk needs short bursts of energy."),
 ]
+# Signs and letters that decide, in answers whose words are the same.
+DETAILS = [
+    ("Use C#.", "Use C."),
+    ("2*3", "23"),
+    ("a*b*c", "abc"),
+    ("x < 5", "x > 5"),
+    ("It takes >5 days", "It takes <5 days"),
+    ("Set a = b + c", "Set a = b - c"),
+    ("100 Mb/s", "100 MB/s"),
+    ("5 mW", "5 MW"),
+    ("-5 degrees", "5 degrees"),
+    ("10\xb2", "102"),
+    ("5!", "5"),
+    ("foo_bar", "foobar"),
+    ("#include", "include"),
+    ("a||b", "a|b"),
+    ("~/x", "/x"),
+    ("It takes 3-5 days", "It takes 3 5 days"),
+    ("The fee is $5.", "The fee is \u20ac5."),
+]
 UNCLEAR = [
     (WEATHER, "On Friday it will be sunny", "On Saturday it will be sunny"),
     (CAPITAL, "Nairobi, a city of 4.4 million.", "Nairobi, founded in 1899, has 4.4 million people."),
@@ -30,6 +51,7 @@ UNCLEAR = [
     (CAPITAL, "It is safe to mix them.", "It is not safe to mix them at all, as gas forms."),
     (WEATHER, "The train from Bonn to Kiel is late", "The train from Kiel to Bonn is late"),
     (CAPITAL, "", "Nairobi"),
+    *((CAPITAL, one, other) for one, other in DETAILS),
     (WEATHER, '{"text": "warm"}', '{"text": "hot and dry"}'),
 ]
 
