@@ -123,7 +123,8 @@ class Following:
                 outcome.ending = "shutdown"
             else:
                 outcome.ending, outcome.finish_reason = flight.call.ending, first.finish_reason
-                source, saved_nusd = source_of(first), first.cost_nusd
+                if outcome.ending == "ok":  # half an answer saves nobody from asking again
+                    source, saved_nusd = source_of(first), first.cost_nusd
         if flight.given is not None:
             flight.given.entry.uses += 1
         self._giver.record(question, outcome, source, saved_nusd)

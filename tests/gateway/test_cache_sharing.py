@@ -5,11 +5,13 @@ import json
 
 import pytest
 
+from gateway.runtime import Caller
 from gateway.wire import answers
 from gateway.wire.refusals import RefusedError
 from policies.cache.rules import CacheRules
 from policies.outcome import CacheUse
 from policies.timeouts import Timeouts
+from providers.base import Request
 from tests.gateway.scripted import DONE, Answer, ScriptedExchange
 from tests.gateway.test_cache_front import BROKEN, REPLY, STREAM, WHOLE, Reader, _chunk, play
 
@@ -129,6 +131,58 @@ def test_an_older_call_does_not_replace_a_newer_answer():
         assert json.loads((await scene.ask()).reply.body)["id"] == "newest"
 
     play(work, _whole(WHOLE, 5.0), _whole(WHOLE | {"id": "newer"}), _whole(WHOLE | {"id": "newest"}))
+
+
+def test_nobody_waits_for_more_than_two_calls_of_others():
+    async def work(scene):
+        began_s = scene.loop.time()
+        ends = await asyncio.gather(*(scene.ask() for _ in range(10)))
+        assert {end.ending for end in ends} == {"upstream_error"}
+        assert scene.loop.time() - began_s == pytest.approx(3 * 0.5, abs=0.1)
+
+    play(work, *[BROKEN] * 10, max_attempts=1)
+
+
+def test_who_wants_to_be_told_the_usage_goes_along_with_nobody_who_does_not():
+    async def work(scene):
+        body = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+        raw = json.dumps(body | {"stream_options": {"include_usage": True}}).encode()
+        request = Request("chat", json.loads(raw), raw, "m", True, True, "req_1")
+        without, told = Reader(), Reader()
+        asked = scene.pipeline.answer(request, Caller("tester"), told, scene.clock())
+        ends = await asyncio.gather(scene.ask(stream=True, sink=without), asked)
+        assert [end.cache for end in ends] == [CacheUse.MISS, CacheUse.SHARED]
+        assert b'"usage":{' not in without.data
+        assert b'"choices":[],"usage":{"prompt_tokens":7,' in told.data
+        assert b'"is_cached":true' in told.data
+
+    play(work, STREAM)
+
+
+def test_a_stream_that_breaks_is_written_down_as_broken_for_all_who_went_along():
+    async def work(scene):
+        readers = [Reader() for _ in range(3)]
+        ends = await asyncio.gather(*(scene.ask(stream=True, sink=reader) for reader in readers))
+        assert [end.ending for end in ends] == ["interrupted"] * 3
+        assert {reader.data for reader in readers} == {readers[0].data}
+        assert scene.value("signalbox_requests_total", outcome="interrupted") == 3
+        assert scene.value("signalbox_cache_saved_usd_total") == 0
+
+    play(work, Answer([0.5, b"text:" + _chunk({"content": "fi"}) + b"\n", 0.5, None]))
+
+
+def test_a_call_that_we_cut_is_no_answer_for_those_who_went_along():
+    async def work(scene):
+        tasks = [asyncio.create_task(scene.ask(stream=True)) for _ in range(3)]
+        await asyncio.sleep(0.7)
+        (flight,) = scene.keeper._flights.by_key.values()
+        flight.task.cancel("shutdown")
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [end.ending for end in ends[1:]] == ["shutdown"] * 2
+        assert scene.value("signalbox_requests_total", outcome="shutdown") == 3
+        assert scene.value("signalbox_cache_saved_usd_total") == 0
+
+    play(work, STREAM)
 
 
 @pytest.mark.parametrize("followers", [0, 2])
