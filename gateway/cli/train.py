@@ -1,6 +1,7 @@
 """`signalbox train`: a router from graded requests, and an honest report of what it is worth."""
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,7 +35,8 @@ def command(file: Path, out: Path, is_forced: bool) -> None:
 
     Each line of FEEDBACK.jsonl is {"prompt" or "messages", "scores": {model: 0..1}} and may have "costs", "latency_s"
     (objects like "scores") and "application" (a name). The report is cross-validated: every figure is of rows that were
-    not trained on. A file already at --out is only replaced by a better one.
+    not trained on. A file is only written where it is not worse than the classifier by more than chance, and one that
+    is already at --out is only replaced by a better one.
 
     Exit code 0: written; 1: not.
     """
@@ -49,6 +51,8 @@ def command(file: Path, out: Path, is_forced: bool) -> None:
     from routing.learned.report import advances, cross_validate
     from routing.learned.train import fit, steps
 
+    if not os.access(out.parent, os.W_OK):
+        raise click.ClickException(f"cannot write {out}: there is no folder '{out.parent}' that can be written to.")
     examples = _examples(file)
     console = Console(stderr=True, highlight=False)
     try:
@@ -94,6 +98,8 @@ def _show(console: "Console", examples: "Examples", report: "Report") -> None:
     from rich import box
     from rich.table import Table
 
+    from routing.learned.evaluate import has_gap
+
     table = Table(box=box.SIMPLE_HEAD, title=f"{report.rows} rows, {len(examples.models)} models, cross-validated")
     for heading in ("", "APGR", "CPT50", "CPT80"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -104,6 +110,10 @@ def _show(console: "Console", examples: "Examples", report: "Report") -> None:
         f"Cost at 100 % of the best single model: {_text(report.cost_at_100)}, at 98 %: {_text(report.cost_at_98)}"
     )
     click.echo(f"Calibration error: {_text(report.calibration_error)}")
+    if not has_gap(examples.scores):
+        click.echo(
+            "The best model is ahead of the weakest by no more than chance: APGR, CPT50 and CPT80 say little here."
+        )
     if report.curve:
         click.echo("APGR by rows: " + ", ".join(f"{rows}: {_text(apgr)}" for rows, apgr in report.curve.items()))
 

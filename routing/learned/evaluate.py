@@ -37,6 +37,16 @@ def pairs(scores: Floats) -> list[tuple[int, int]]:
     return weaker or [(best, int(means.argmin()))] if len(means) > 1 and means.min() < means.max() else []
 
 
+def has_gap(scores: Floats) -> bool:
+    """Whether the best model is ahead of the weakest by more than two standard errors. Where it is not, a share of the
+    gap is a share of noise.
+    """
+    means = np.nanmean(scores, 0)
+    gain = _gains(scores[:, int(means.argmax())], scores[:, int(means.argmin())])
+    gain = gain[~np.isnan(gain)]
+    return len(gain) > 1 and float(gain.mean()) > 2.0 * float(gain.std(ddof=1)) / float(len(gain)) ** 0.5
+
+
 def pair_figures(order: ArrayLike, strong: ArrayLike, weak: ArrayLike) -> PairFigures:
     """`order` [N] is high where the stronger model should answer. Equal values are taken in one go, in proportion.
 

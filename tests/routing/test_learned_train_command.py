@@ -3,6 +3,7 @@
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -45,6 +46,7 @@ def test_it_writes_a_file_once_and_then_only_a_better_one(feedback: Path, tmp_pa
     first = train(feedback, out)
     assert first.exit_code == 0, first.output
     assert "classifier" in first.output
+    assert "no more than chance" not in first.output
     written = out.read_bytes()
     assert load(written).models == ("big", "small")
 
@@ -63,6 +65,23 @@ def test_a_file_that_is_no_router_is_replaced(feedback: Path, tmp_path: Path) ->
     result = train(feedback, out)
     assert result.exit_code == 0, result.output
     assert "nothing to compare with" in result.output
+
+
+def test_where_no_model_is_ahead_the_report_says_so(tmp_path: Path) -> None:
+    path, chance = tmp_path / "feedback.jsonl", Random(7)
+    rows = (
+        {"prompt": f"say {n} words", "scores": {name: float(chance.random() < 0.5) for name in ("small", "big")}}
+        for n in range(40)
+    )
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert "no more than chance" in train(path, tmp_path / "x.router", "--force").output
+
+
+def test_a_folder_that_is_not_there_is_said_before_training(feedback: Path, tmp_path: Path) -> None:
+    result = train(feedback, tmp_path / "nowhere" / "x.router")
+    assert result.exit_code == 1
+    assert "there is no folder" in result.output
+    assert "APGR" not in result.output
 
 
 @pytest.mark.parametrize(
