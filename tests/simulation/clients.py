@@ -6,6 +6,8 @@ from collections.abc import Awaitable
 from tests.simulation.scenario import ClientPlan
 from tests.simulation.upstreams import Tell
 
+_WRITE_STALL_S = 30.0  # after which the server hangs up on somebody who reads nothing
+
 
 class Client:
     """A Channel that remembers what came through it, and in which way it was misused."""
@@ -23,12 +25,15 @@ class Client:
         self.is_cut = False  # by the server, at its own end
         self.misuses: list[str] = []
         self.arrived_s = 0.0
+        self.begun_s = 0.0  # when its answer began
         self.done_s = 0.0
         self.left_s: float | None = None
         self.has_stalled = False
         self._writes = 0
         self._drained: asyncio.Future[None] | None = None
         self._reading: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None  # the request in the server
 
     def take_body(self) -> bytes:
         return self.raw
@@ -43,7 +48,7 @@ class Client:
         if self.status is not None:
             self.misuses.append("the answer was started twice")
             raise RuntimeError("the answer was started twice")
-        self.status, self.head = status, head
+        self.status, self.head, self.begun_s = status, head, self._loop.time()
         self.is_streamed = True
         self._tell(self.plan.id, f"gets status {status}")
 
@@ -63,9 +68,10 @@ class Client:
             self.push(data)
         self._end()
 
-    def leave(self, task: "asyncio.Task[None]") -> None:
+    def leave(self) -> None:
         """The connection is lost: what the server does then."""
-        if not task.done():
+        task = self.task
+        if task is not None and not task.done():
             self._tell(self.plan.id, "leaves")
             self.is_open = False
             self.left_s = self._loop.time()
@@ -73,8 +79,10 @@ class Client:
 
     def put_away(self) -> None:
         """It is over: nothing more is read."""
-        if self._reading is not None:
-            self._reading.cancel()
+        self.task = None
+        for timer in (self._reading, self._stalled):
+            if timer is not None:
+                timer.cancel()
 
     def _end(self) -> None:
         if not self.is_open:
@@ -88,12 +96,15 @@ class Client:
     def _pace(self) -> Awaitable[None] | None:
         plan = self.plan
         if plan.stalls_at is not None and self._writes >= plan.stalls_at:
-            self.has_stalled = True
+            if not self.has_stalled:
+                self.has_stalled = True
+                self._stalled = self._loop.call_later(_WRITE_STALL_S, self.leave)
             return self._loop.create_future()
         if plan.slow_s is None:
             return None
         if self._drained is None or self._drained.done():
-            self.put_away()
+            if self._reading is not None:
+                self._reading.cancel()
             drained = self._drained = self._loop.create_future()
             self._reading = self._loop.call_later(plan.slow_s, _set, drained)
         return self._drained

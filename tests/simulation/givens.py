@@ -7,13 +7,14 @@ from hashlib import sha256
 from typing import Any
 
 from gateway.runtime import Caller
+from policies.cache.rules import CacheRules
 from policies.hedging import HedgeRules, Hedges, SlowTimes
 from providers.base import Provider, ProviderOptions, Target
 from providers.openai_compatible import build
 from providers.pricing import Price, resolve
 from routing.decision import Deployment, header_text
 from tests.simulation.loop import ShufflingLoop
-from tests.simulation.scenario import ClientPlan, Scenario
+from tests.simulation.scenario import CachePlan, ClientPlan, Scenario
 
 IN_NUSD, OUT_NUSD = 1_000, 10_000  # a token's price
 SECRETS = (b"sk-one", b"sk-two", b"sk-three")
@@ -52,16 +53,25 @@ def _usual_once(seconds: float) -> SlowTimes:
 
 
 def body_of(plan: ClientPlan, *, is_limited: bool) -> dict[str, Any]:
+    subject = plan.id if plan.topic is None else f"topic {plan.topic}"
     body: dict[str, Any] = {
         "model": plan.model,
-        "messages": [{"role": "user", "content": f"{plan.id}: how far is it to the moon?"}],
+        "messages": [{"role": "user", "content": f"{subject}: how far is it to the moon?"}],
         "stream": plan.is_stream,
     }
+    if plan.topic is not None:
+        body["user"] = plan.id  # makes no other question of it, and tells the provider whose call it is
     if plan.wants_usage and plan.is_stream:
         body["stream_options"] = {"include_usage": True}
     if is_limited:
         body["max_tokens"] = MAX_TOKENS
     return body
+
+
+def cache_rules(plan: CachePlan, kind: type[CacheRules]) -> CacheRules:
+    """What a configuration would say."""
+    groups = {"one": "both", "two": "both"} if plan.is_grouped else {}
+    return kind(ttl_s=plan.ttl_s, stale_s=plan.stale_s, groups=groups)
 
 
 @cache

@@ -12,6 +12,7 @@ from policies.verdicts import TIMEOUTS, VERDICTS, falls_back, may_repeat
 from providers.base import Cause, ErrorKind, ProviderError
 from tests.simulation.clients import Client
 from tests.simulation.givens import IN_NUSD, OUT_NUSD, deployment
+from tests.simulation.kept import GIVEN, MOST_FLIGHTS, of_cache, of_given
 from tests.simulation.upstreams import TOKENS_PER_PIECE, Line, piece
 from tests.simulation.world import Played
 
@@ -56,6 +57,8 @@ def _of_the_whole(played: Played) -> Iterator[str]:
     yield from played.watch.problems
     if played.treasury is not None:
         yield from played.treasury.at_the_end([o for own in played.book.outcomes.values() for o in own])
+    if played.scenario.cache is not None:
+        yield from of_cache(played, played.scenario.cache)
     yield from _of_budgets(played)
     yield from _of_breakers(played)
 
@@ -81,7 +84,7 @@ def _of_budgets(played: Played) -> Iterator[str]:
             yield f"{paid} extra calls of {name} were made, and {earned:g} tokens were there"
         if paid + untried > earned + earned_untried + 1e-6:
             yield f"{paid + untried} extra calls of {name} were made, for {earned:g} and {earned_untried:g} tokens"
-        answered = ratio * sum(outcome.ending == "ok" for outcome in outcomes)
+        answered = ratio * sum(outcome.ending == "ok" and outcome.answered_by is not None for outcome in outcomes)
         spent = paid + untried + either
         least = scenario.tokens + answered - spent
         if budget.tokens < min(least, CAP_TOKENS - spent) - 1e-6:
@@ -171,7 +174,10 @@ def _of_request(played: Played, client: Client) -> Iterator[str]:
     lines = [line for line in played.ledger.lines if line.request_id == client.plan.id]
     is_gone = client.left_s is not None or client.is_cut
     yield from client.misuses
-    yield from _of_time(played, client)
+    # A kept answer is there at once, and how fast it is read is its caller's affair.
+    is_waited_for = client.plan.slow_s is not None or client.has_stalled
+    if not (is_waited_for and outcomes and outcomes[0].cache in GIVEN):
+        yield from _of_time(played, client)
     yield from _of_waits(played, client, lines)
     if not is_gone and not client.is_ended:
         yield "its answer has no end"
@@ -179,16 +185,19 @@ def _of_request(played: Played, client: Client) -> Iterator[str]:
         yield f"it was settled {len(outcomes)} times and refused {len(refusals)} times, after {len(lines)} calls"
     if outcomes:
         yield from _of_outcome(played, client, outcomes[0], lines)
-        yield from _of_bytes(client, outcomes[0], lines)
+        yield from _of_bytes(played, client, outcomes[0], lines)
         yield from _of_money(played, outcomes[0], lines)
     elif lines:
         yield "it was refused, and a provider was called"
-    if played.scenario.is_quiet and (len(lines) != 1 or not outcomes or outcomes[0].ending != "ok"):
-        yield "nothing went wrong, and it was not answered by one call"
+    if played.scenario.is_quiet:
+        calls = 0 if outcomes and outcomes[0].cache in GIVEN else 1
+        if len(lines) != calls or not outcomes or outcomes[0].ending != "ok":
+            yield f"nothing went wrong, and it was answered by {len(lines)} calls"
 
 
 def _of_time(played: Played, client: Client) -> Iterator[str]:
-    limit_s = _limit_s(played, client)
+    # What it waits for calls of others does not count.
+    limit_s = _limit_s(played, client) * (1 if client.plan.topic is None else 1 + MOST_FLIGHTS)
     took_s = client.done_s - client.arrived_s
     if took_s > limit_s + _GRACE_S:
         yield f"it took {took_s:.2f} s, and had {limit_s:g} s"
@@ -277,7 +286,7 @@ def _counted(attempts: list[Attempt]) -> int:
     return sum(not _is_free(index, attempts) for index in sent)
 
 
-def _of_bytes(client: Client, outcome: Outcome, lines: list[Line]) -> Iterator[str]:
+def _of_bytes(played: Played, client: Client, outcome: Outcome, lines: list[Line]) -> Iterator[str]:
     """What the caller got against what is recorded."""
     body, answered_by = client.body, outcome.answered_by
     text = b"".join(match[1] for match in _CONTENT.finditer(body)).decode()
@@ -285,15 +294,17 @@ def _of_bytes(client: Client, outcome: Outcome, lines: list[Line]) -> Iterator[s
     if len(numbers) > 1:
         yield f"it got bytes of several calls: {sorted(numbers)}"
     elif numbers:
-        line = next(line for line in lines if f"{line.number:03x}" in numbers)
+        line = played.ledger.lines[int(numbers.pop(), 16)]
         whole = "".join(piece(line.number, index) for index in range(line.script.pieces))
         if not whole.startswith(text):
             yield f"its text is not what call {line.number:03x} said"
         is_all = text == whole
-        if answered_by is None or lines[sent_of(outcome).index(answered_by)] is not line:
+        if outcome.cache in GIVEN:
+            yield from of_given(played, client, outcome, line)
+        elif answered_by is None or lines[sent_of(outcome).index(answered_by)] is not line:
             yield "it got bytes of a call that is not recorded as the answer"
-        if body.endswith(_DONE) and not is_all:
-            yield "its stream ends properly, and text is missing"
+        if not is_all and (body.endswith(_DONE) if client.is_streamed else client.status == 200):
+            yield "its answer ends properly, and text is missing"
     if client.left_s is None:
         yield from _of_ending(client, outcome)
 

@@ -7,9 +7,12 @@ from typing import Any
 from gateway.attempt_run import InterruptedStreamError
 from gateway.attempts import AttemptEngine
 from gateway.availability import Guard
+from gateway.caching.front import CacheFront
+from gateway.caching.keeper import CacheKeeper
 from gateway.money.tab import Tab
 from gateway.pipeline import Pipeline
 from gateway.runtime import Caller
+from policies.cache.rules import CacheRules
 from policies.outcome import Outcome
 from policies.retry import RetryBudget
 from policies.stores.base import Granted, Line, Settlement, Verdict
@@ -113,6 +116,51 @@ class _NeverGivesUp(RedisStore):
         pass
 
 
+class _OnePartition(CacheRules):
+    """Everybody may have everybody's answers."""
+
+    __slots__ = ()
+
+    def partition(self, caller: str) -> str:
+        return "key:one"
+
+
+_END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+
+class _KeepsWhatWasCut(CacheKeeper):
+    """Takes what came of a stream for all of it."""
+
+    def stand_before(self, pipeline: Pipeline, *args: Any, **more: Any) -> None:
+        super().stand_before(pipeline, *args, **more)
+        front: Any = getattr(pipeline.answer, "__self__", None)
+        if not isinstance(front, CacheFront):
+            return
+        keep = front._keep
+
+        def keep_anyway(flight: Any, question: Any, looks: Any, outcome: Any) -> Any:
+            if flight.call.ending == "interrupted" and outcome.answered_by is not None:
+                *said, _error = flight.whole_stream().split(b"\n\n")[:-1]
+                flight.frames = [*(event + b"\n\n" for event in said), _END]
+                flight.call.ending, outcome.answered_by.is_complete = "ok", True
+            return keep(flight, question, looks, outcome)
+
+        front._keep = keep_anyway  # type: ignore[method-assign]
+
+
+class _EverybodyCalls(CacheKeeper):
+    """Nobody goes along with a call that is under way."""
+
+    def stand_before(self, pipeline: Pipeline, *args: Any, **more: Any) -> None:
+        super().stand_before(pipeline, *args, **more)
+        front: Any = getattr(pipeline.answer, "__self__", None)
+        if isinstance(front, CacheFront):
+            front._following.join = self._never  # type: ignore[method-assign]
+
+    async def _never(self, question: Any) -> None:
+        return None
+
+
 PLANTED = {
     "commit rule": Parts(pipeline=_WithoutCommitRule),
     "shielded settle": Parts(pipeline=_WithoutShieldedSettle),
@@ -120,4 +168,7 @@ PLANTED = {
     "single probe": Parts(guard=_WithoutSingleProbe),
     "atomic hold": Parts(store=_CheckThenAdd),
     "given-up holds": Parts(remote=_NeverGivesUp),
+    "partition": Parts(rules=_OnePartition),
+    "whole answers": Parts(keeper=_KeepsWhatWasCut),
+    "single flight": Parts(keeper=_EverybodyCalls),
 }

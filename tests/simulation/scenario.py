@@ -55,6 +55,7 @@ _STATUSES: tuple[tuple[int, str | None, str | None], ...] = (
     (503, "overloaded", "2"),
     (529, "overloaded", None),
 )
+WISHES = ("no-cache", "no-store", "only-if-cached", "max-age=1")
 _UNAVAILABLE = tuple(status for status in _STATUSES if status[0] >= 429)
 
 
@@ -90,7 +91,7 @@ class Script:
 
 @dataclass(slots=True)
 class Deployed:
-    """One provider. `faults` are what goes wrong there, in `fault_rate` of its calls."""
+    """One provider. `faults` are what goes wrong there, in `fault_rate` of its calls, and in all after `lasts`."""
 
     name: str
     timeouts: Timeouts
@@ -99,11 +100,15 @@ class Deployed:
     pace_s: float
     is_limited: bool
     rng: "LateRandom"
+    lasts: int | None = None  # calls
 
     def script(self) -> Script:
         """How the next call goes."""
         rng = self.rng()
         is_fault = rng.random() < self.fault_rate
+        if self.lasts is not None:
+            is_fault |= self.lasts <= 0
+            self.lasts -= 1
         course = rng.choice(self.faults) if is_fault else Course.ANSWER
         if course is Course.ANSWER and rng.random() < 0.2:
             course = rng.choice((Course.LINGER, Course.UNTOLD))
@@ -134,6 +139,8 @@ class ClientPlan:
     timeout_s: float | None = None
     leaves_s: float | None = None
     slow_s: float | None = None  # what it takes to read one write
+    topic: int | None = None  # of two, where answers are kept: equal questions; None: a question of its own
+    wish: str | None = None  # what it says about kept answers
     stalls_at: int | None = None  # the write from which on it reads nothing
 
 
@@ -171,6 +178,17 @@ class RedisPlan:
     is_local: bool
 
 
+@dataclass(slots=True, frozen=True)
+class CachePlan:
+    """Answers are kept: `ttl_s` fresh, for `stale_s` more as the last resort. `is_grouped`: the first two callers share
+    theirs.
+    """
+
+    ttl_s: float
+    stale_s: float
+    is_grouped: bool
+
+
 @dataclass(slots=True)
 class Scenario:
     """`groups` are numbers of deployments per model, in order; together they are `deployed`."""
@@ -195,6 +213,7 @@ class Scenario:
     hinted_s: float | None = None  # when another process says that it saw the first provider's breaker open
     purse: Purse | None = None  # None: nobody has a budget
     redis: RedisPlan | None = None  # None: the budgets are in this process
+    cache: CachePlan | None = None
 
 
 def scenario(seed: int) -> Scenario:
@@ -208,12 +227,13 @@ def scenario(seed: int) -> Scenario:
     clients = rng.randint(8, MAX_CLIENTS) if is_storm else rng.randint(1, 5)
     spread_s = rng.choice((0.0, 1.0, 6.0, 20.0))
     is_roomy = is_quiet or rng.random() < 0.7
+    plans = [_client(rng, index, spread_s, is_quiet=is_quiet) for index in range(clients)]
     return Scenario(
         seed=seed,
         is_quiet=is_quiet,
         deployed=deployed,
         groups=_groups(rng, count),
-        clients=[_client(rng, index, spread_s, is_quiet=is_quiet) for index in range(clients)],
+        clients=plans,
         total_s=total_s,
         max_attempts=rng.choice((1, 2, 3, 4, 4)),
         tokens=rng.choice((0.0, 1.0, 2.5, 10.0, 10.0, 20.0)),
@@ -229,7 +249,23 @@ def scenario(seed: int) -> Scenario:
         hinted_s=_moment(rng, 6.0) if rng.random() < 0.1 else None,
         purse=_purse(Random(f"purse {seed}"), is_quiet=is_quiet),
         redis=_redis(Random(f"redis {seed}"), is_quiet=is_quiet),
+        cache=None if seed % 5 else _cache(Random(f"cache {seed}"), plans, deployed, is_quiet=is_quiet),
     )
+
+
+def _cache(rng: Random, clients: Sequence[ClientPlan], providers: Sequence[Deployed], *, is_quiet: bool) -> CachePlan:
+    """Tells the clients what to ask, so that questions meet, and has providers die that have answered."""
+    for client in clients:
+        client.topic = rng.choice((0, 0, 0, 1))
+        client.caller = rng.choice((0, 0, 1, client.caller))
+        client.model = rng.choice(("m", "m", "m", client.model))
+        client.is_stream &= rng.random() < 0.6
+        if not is_quiet and rng.random() < 0.15:
+            client.wish = rng.choice(WISHES)
+    if not is_quiet and rng.random() < 0.8:
+        for provider in providers:
+            provider.lasts = rng.randint(0, 3)
+    return CachePlan(rng.choice((0.1, 0.1, 1.0, 100.0)), rng.choice((0.0, 100.0, 100.0)), is_grouped=rng.random() < 0.5)
 
 
 def _purse(rng: Random, *, is_quiet: bool) -> Purse | None:

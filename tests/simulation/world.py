@@ -17,6 +17,7 @@ from config.schema import Config
 from gateway.admission import OverloadLimits
 from gateway.api.exchange import serve_exchange
 from gateway.availability import Guard
+from gateway.caching.keeper import CacheKeeper
 from gateway.keys.directory import KeyDirectory
 from gateway.keys.ring import KeyRing
 from gateway.pipeline import SHUTDOWN, Pipeline
@@ -28,6 +29,7 @@ from gateway.telemetry.recorder import Recorder
 from gateway.wire.http import CHANNEL
 from gateway.wire.refusals import RefusedError
 from policies.breaker import BreakerSettings
+from policies.cache.rules import CacheRules
 from policies.hedging import HedgeRules
 from policies.outcome import Outcome
 from policies.retry import Retries, RetryBudget, RetryRules
@@ -42,7 +44,7 @@ from routing.plan import Plan
 from routing.router import Router
 from routing.strategies.ordered import Ordered
 from tests.simulation.clients import Client
-from tests.simulation.givens import CALLERS, SECRETS, body_of, deployment, dialect, experienced
+from tests.simulation.givens import CALLERS, SECRETS, body_of, cache_rules, deployment, dialect, experienced
 from tests.simulation.loop import ShufflingLoop
 from tests.simulation.purses import Treasury
 from tests.simulation.redis import shared_store
@@ -65,6 +67,8 @@ class Parts:
     guard: Callable[..., Guard] = Guard
     store: type[MemoryStore] = MemoryStore
     remote: type[RedisStore] = RedisStore
+    keeper: type[CacheKeeper] = CacheKeeper
+    rules: type[CacheRules] = CacheRules
 
 
 class Book(Recorder):
@@ -118,6 +122,7 @@ class Played:
     guard: Guard
     budgets: dict[str, RetryBudget]
     treasury: Treasury | None
+    keeper: CacheKeeper
     story: list[tuple[float, str, str]]
     unfinished: list[str] = field(default_factory=list)
     most_in_flight: int = 0
@@ -150,6 +155,7 @@ class Stage:
         self._hedges = experienced(scenario, loop)
         purse = scenario.purse
         self._treasury = self._make_treasury(purse, book) if purse is not None else None
+        self._keeper = parts.keeper(self._wall)
         pipeline = self._pipeline(self._runtime("1", guard, scenario.groups), book)
         service = Service(
             settings=None,  # type: ignore[arg-type]  # no request asks for it
@@ -161,6 +167,7 @@ class Stage:
             render_metrics=lambda: b"",
             pipeline=pipeline,
             keys=_NO_KEYS,
+            cache=self._keeper,
         )
         clients = [Client(plan, loop, self._tell) for plan in scenario.clients]
         self.played = Played(
@@ -174,6 +181,7 @@ class Stage:
             guard,
             budgets,
             self._treasury,
+            self._keeper,
             self._story,
         )
         ledger.on_open = self._note_call
@@ -213,13 +221,15 @@ class Stage:
         self.played.ledger.prompts[plan.id] = estimate_prompt(body)
         client.arrived_s = loop.time()
         headers = [(b"x-api-key", SECRETS[plan.caller]), (b"x-request-id", plan.id.encode())]
+        if plan.wish is not None:
+            headers.append((b"x-signalbox-cache", plan.wish.encode()))
         if plan.timeout_s is not None:
             headers.append((b"x-signalbox-timeout-ms", b"%d" % (plan.timeout_s * 1000)))
         self._tell(plan.id, f"asks {plan.model} for {'a stream' if plan.is_stream else 'a whole answer'}")
         scope: dict[str, Any] = {CHANNEL: client, "headers": headers}
         work = serve_exchange(self.played.service, "chat", scope, _nothing_more, _Sender(client).send)
-        task = self._tasks[plan.id] = loop.create_task(work)
-        leaving = loop.call_later(plan.leaves_s, client.leave, task) if plan.leaves_s is not None else None
+        task = self._tasks[plan.id] = client.task = loop.create_task(work)
+        leaving = loop.call_later(plan.leaves_s, client.leave) if plan.leaves_s is not None else None
         try:
             await asyncio.wait([task])
         finally:
@@ -238,7 +248,11 @@ class Stage:
         service = self.played.service
         groups = list(reversed(self._scenario.groups))
         runtime = self._runtime("2", self.played.guard, groups, is_reversed=True)
-        service.pipeline = self._pipeline(runtime, self.played.book)
+        before = service.runtime
+        pipeline = self._pipeline(runtime, self.played.book)
+        self._keeper.stand_before(pipeline, self.played.book, self._loop, self._loop.time, service.pressure)
+        self._keeper.forget_changed(before, runtime)
+        service.pipeline = pipeline
         service.gate.use(runtime.overload)
 
     def _shut_down(self) -> None:
@@ -267,6 +281,7 @@ class Stage:
             "m": Plan("m", "ordered", Ordered(), tuple(models)),
             "r": Plan("r", "ordered", Ordered(), (models[0],), fallbacks=tuple(models[1:]), route="r"),
         }
+        rules = None if scenario.cache is None else cache_rules(scenario.cache, self._parts.rules)
         return Runtime(
             version=version,
             router=Router(plans, {}, self._world),
@@ -280,6 +295,8 @@ class Stage:
             scopes=_SCOPES,
             hedge=HedgeRules(max_extra_ratio=0.5) if scenario.hedged_after_s is not None else None,
             hedges=self._hedges,
+            cache=rules,
+            last_resort=self._keeper.last_resort(rules),
             overload=OverloadLimits(scenario.max_in_flight, scenario.queue_max, scenario.queue_wait_s),
         )
 
