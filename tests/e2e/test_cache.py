@@ -16,7 +16,7 @@ from tests.fakes.gateway import ADMIN_KEY, Gateway
 from tests.fakes.http import send
 
 pytestmark = pytest.mark.e2e
-OTHER = f"{KEY}-other"
+OTHER, POOR = f"{KEY}-other", f"{KEY}-poor"
 CASES = {
     "plain": {"text": AWKWARD},
     "tools": {"text": "both cities", "tools": [WEATHER], "parallel_tool_calls": True},
@@ -32,7 +32,10 @@ CASES = {
 def cached(gateways, upstream):
     """A gateway that keeps answers, without those of the test before."""
     config = standard_config(upstream)
-    config["keys"].append(key_row("other", OTHER))
+    config["keys"] += [key_row("other", OTHER), key_row("poor", POOR, budget="once", limits="once")]
+    config["models"]["chat-openai"]["price"] = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1}
+    config["budgets"] = {"once": {"limit_usd": 1, "window": "total"}}
+    config["limits"] = {"once": {"requests_per_minute": 1}}
     config["policies"]["cache"] = {"exact": {"enabled": True}}
     return gateways.get(config)
 
@@ -104,6 +107,18 @@ def test_another_key_asks_for_itself(cached, upstream):
     assert theirs.headers["x-signalbox-cache"] == "miss"
     assert len(upstream.requests()) == 2
     assert _send(cached, "the same of two tenants", OTHER).headers["x-signalbox-cache"] == "hit"
+
+
+def test_hits_are_held_against_neither_budgets_nor_limits(cached, upstream):
+    asked = [_send(cached, "one call is all", POOR, stream=number == 3) for number in range(4)]
+    uses = [(answer.status, answer.headers["x-signalbox-cache"]) for answer in asked]
+    assert uses == [(200, "miss"), *[(200, "hit")] * 3]
+    assert [answer.headers["x-signalbox-cost-usd"] for answer in asked[1:]] == ["0"] * 3
+    (budget,) = cached.admin("budgets").json["data"]
+    assert float(budget["spent_usd"]) == float(asked[0].headers["x-signalbox-cost-usd"]) > 0
+    assert float(budget["held_usd"]) == 0
+    assert _send(cached, "another call", POOR).status == 429
+    assert len(upstream.requests()) == 1
 
 
 def test_only_if_cached(cached, upstream):
