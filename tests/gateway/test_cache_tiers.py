@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from gateway.caching.tiers import Found
+from policies.cache.rules import CacheRules
 from policies.outcome import CacheUse
 from tests.gateway.scripted import Answer
 from tests.gateway.test_cache_edges import _embed, _told, _vectors
@@ -112,3 +113,27 @@ def test_vectors_from_elsewhere():
         assert len(store.kept) == 3
 
     play(work, _vectors(1.0, 2.0), _vectors(3.0))
+
+
+def test_vectors_from_elsewhere_are_young_enough_or_asked_for_again():
+    async def work(scene):
+        store = Elsewhere()
+        attach(scene, vectors=store)
+        await _embed(scene, ["a"])
+        (entry,) = store.kept
+        store.entries[entry.key] = entry
+        scene.keeper.shelf.drop(entry.key)
+        await asyncio.sleep(100)
+        assert _told(await _embed(scene, ["a", "b"], cache_control="max-age=60")) == [7.0, 2.0]
+
+    play(work, _vectors(1.0), _vectors(7.0, 2.0))
+
+
+def test_a_vector_that_is_too_long_is_kept_nowhere():
+    async def work(scene):
+        store = Elsewhere()
+        attach(scene, vectors=store)
+        await _embed(scene, ["a"])
+        assert (len(scene.keeper.shelf), store.kept) == (0, [])
+
+    play(work, _vectors(1.0), rules=CacheRules(max_entry_bytes=10))
