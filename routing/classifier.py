@@ -11,12 +11,13 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import exp, inf, log
-from operator import itemgetter, mul
+from math import exp, inf, log, log1p
 from typing import NamedTuple
 
-from routing.features import COUNTS, Features, places, reader
+from routing.features import COUNTS, Features, reader
 from routing.signals.task_type import TaskType
+from routing.signals.tool_stage import AT_WORK
+from routing.signals.view import View
 
 # Logits per unit of the feature.
 WEIGHTS: Mapping[str, float] = {
@@ -65,12 +66,15 @@ _TELLING = frozenset(
     }
 )
 _TELLING_WORDS = 40
+_SMALL_TALK_TYPE = TaskType.SMALL_TALK  # to look into an enumeration takes ten times as long as a name of the module
 
-_read = reader(tuple(WEIGHTS))
-_WEIGHTS = tuple(WEIGHTS.values())
 # Word classes are asked first: they nearly always tell something, and are counted already.
-_telling_words = itemgetter(*places(sorted(_TELLING & COUNTS.keys())))
+_TELLING_CLASSES = frozenset(COUNTS[name] for name in _TELLING & COUNTS.keys())
 _telling_else = reader(sorted(_TELLING - COUNTS.keys()))
+# What is weighed for its words is a class each; most texts have words of few.
+_TOKENS, _SENTENCES, _VARIETY = (WEIGHTS[name] for name in ("log_tokens", "log_sentences", "variety"))
+_SMALL_TALK, _TOOL_LOOP = (WEIGHTS[name] for name in ("is_small_talk", "is_tool_loop"))
+_CLASSES = tuple((COUNTS[name], weight) for name, weight in list(WEIGHTS.items())[3:-2])
 
 
 @dataclass(slots=True, frozen=True)
@@ -129,15 +133,31 @@ class Classification(NamedTuple):
 def classify(features: Features, boundaries: Boundaries = DEFAULT_BOUNDARIES) -> Classification:
     """The tier of a request. Pure; some 6 us."""
     view = features.view
-    logit = _BIAS + sum(map(mul, _WEIGHTS, _read(view)))
+    logit = _logit_of(view)
     score = _logistic(logit)
     nearest = bisect_right(boundaries.cuts, score)
-    fired = len(view.words) >= _TELLING_WORDS or any(_telling_words(view.counts)) or any(_telling_else(view))
+    fired = len(view.words) >= _TELLING_WORDS or not _TELLING_CLASSES.isdisjoint(view.hits) or any(_telling_else(view))
     confidence = _confidence(logit, boundaries.logits[nearest], boundaries.logits[nearest + 1]) if fired else 0.0
     is_sure = fired and confidence >= boundaries.min_confidence
     by_score = boundaries.tiers[nearest]
     tier = by_score if is_sure else boundaries.default
     return Classification(score, tier, by_score, features.task_type, confidence, fired)
+
+
+def _logit_of(view: View) -> float:
+    """The features of WEIGHTS, in their order, by their weights: what is zero, as most are, is not looked at."""
+    hits, words = view.hits, len(view.words)
+    logit = _TOKENS * log1p(view.tokens)
+    logit += _SENTENCES * log1p(hits.get("sentence_end", 0))
+    logit += _VARIETY * (view.distinct / (words or 1))
+    for name, weight in _CLASSES:
+        if name in hits:
+            logit += weight * log1p(hits[name])
+    if view.task_type is _SMALL_TALK_TYPE:
+        logit += _SMALL_TALK
+    if view.tool_stage in AT_WORK:
+        logit += _TOOL_LOOP
+    return _BIAS + logit
 
 
 def calibrate(scores: Sequence[float], shares: Sequence[float]) -> tuple[float, ...]:

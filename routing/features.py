@@ -9,6 +9,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import repeat
 from math import log1p
 from operator import itemgetter
 from types import ModuleType
@@ -21,6 +22,8 @@ from routing.signals.task_type import TaskType
 from routing.signals.tool_stage import ToolStage
 from routing.signals.turn import last_turn
 from routing.signals.view import Index, View, look
+
+_ZEROS = repeat(0)
 
 
 @dataclass(slots=True)
@@ -93,21 +96,16 @@ def reader(names: Sequence[str]) -> Callable[[View], tuple[float, ...]]:
             measured += offered
             measures.append(module.measure)
     found = [*counted, *measured]
-    classes = _picker(places(counted))
+    classes = [COUNTS[name] for name in counted]
     in_order = _picker([found.index(name) for name in names])
 
     def read(view: View) -> tuple[float, ...]:
-        values = [*map(log1p, classes(view.counts))]
+        values = [*map(log1p, map(view.hits.get, classes, _ZEROS))]
         for measure in measures:
             values += measure(view)
         return in_order(values)
 
     return read
-
-
-def places(names: Iterable[str]) -> list[int]:
-    """Where a view has the counts that these features of `COUNTS` are made of."""
-    return [_INDEX.names.index(COUNTS[name]) for name in names]
 
 
 def _picker(keys: Sequence[int]) -> Callable[[Any], tuple[Any, ...]]:

@@ -4,21 +4,22 @@ from bisect import bisect_right
 from collections import Counter
 from functools import partial
 
-from routing.signals.view import View, words_of
+from routing.signals.view import Index, View, words_of
 
 NAMES = ("is_english", "non_ascii_share")
 
-LEXICON = {
-    "lang_en": words_of(
-        "the of and to in is that it was for on are with as his they be at this have from or had by what"
-    ),
-    "lang_de": words_of("der die und das ist nicht ein eine ich mit auf für sie den von wie zu dem im was auch kann"),
-    "lang_fr": words_of("le la les des est une un et du que pour dans qui sur pas avec vous je il ce comment au"),
-    "lang_es": words_of("el la los las de que y en un una es por con para no se del lo cómo qué como mi"),
-    "lang_it": words_of("il di che è la un una per non con del sono della come mi si gli nel questo anche"),
-    "lang_pt": words_of("o de que e do da em um uma para com não os as no na como por mais dos você"),
-    "lang_nl": words_of("de het een van en is dat niet ik op te met voor zijn wat hoe aan naar ook"),
+# No LEXICON: half the words of every text are among these, and only a trained router and `explain` ask for a language.
+_WORDS = {
+    "en": words_of("the of and to in is that it was for on are with as his they be at this have from or had by what"),
+    "de": words_of("der die und das ist nicht ein eine ich mit auf für sie den von wie zu dem im was auch kann"),
+    "fr": words_of("le la les des est une un et du que pour dans qui sur pas avec vous je il ce comment au"),
+    "es": words_of("el la los las de que y en un una es por con para no se del lo cómo qué como mi"),
+    "it": words_of("il di che è la un una per non con del sono della come mi si gli nel questo anche"),
+    "pt": words_of("o de que e do da em um uma para com não os as no na como por mais dos você"),
+    "nl": words_of("de het een van en is dat niet ik op te met voor zijn wat hoe aan naar ook"),
 }
+
+_INDEX = Index(_WORDS)
 
 # Where a script starts, and the language its texts are in, nearly always. A gap has no language.
 _SCRIPTS = (
@@ -55,12 +56,12 @@ def label(view: View) -> str:
         script = _script(_foreign(view), len(view.words))
         if script is not None:
             return script
-    hits = view.hits
-    best, most = "en", hits.get("lang_en", 0)
-    for name in LEXICON:
+    hits = _INDEX.count(view.words)
+    best, most = "en", hits.get("en", 0)
+    for name in _WORDS:
         count = hits.get(name, 0)
         if count > most:
-            best, most = name[-2:], count
+            best, most = name, count
     return best
 
 

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
-from operator import add
 from typing import Any
 
 from routing.signals.turn import Turn
@@ -21,24 +19,20 @@ _PLAIN = b"abcdefghijklmnopqrstuvwxyz \t\n\v\f\r"
 _FUSED = frozenset(b"0123456789\x1c\x1d\x1e\x1f")
 _APART = [(chr(code), f" {chr(code)} ") for code in range(128)]
 
-_SUMMED = 255  # words whose counts fit a byte
-
 Lexicon = Mapping[str, frozenset[str]]
 
 
 @dataclass(slots=True)
 class View:
     """One request as signals see it. `words` are lower-case, and single characters of what is neither letter nor digit;
-    `counts` says how many of them belong to each word class, in the order of the index, and `hits` by name where there
-    are any. `distinct` is how many differ, `numbers` are those of digits alone. `choices`, the tokens and the two
-    labels are filled in before anything is measured.
+    `hits` says how many of them belong to each word class that has any. `distinct` is how many differ, `numbers` are
+    those of digits alone. `choices`, the tokens and the two labels are filled in before anything is measured.
     """
 
     body: Mapping[str, Any] = field(compare=False)  # two are equal that look the same to every signal
     turn: Turn
     text: str
     words: list[str]
-    counts: Sequence[int]
     hits: Mapping[str, int]
     distinct: int
     numbers: list[str]
@@ -52,51 +46,50 @@ class View:
 class Index:
     """Word classes turned round, so that one look-up per word counts the words of every class.
 
-    A word stands for a number with a byte for each class, 1 where the word belongs to it: the sum over up to 255 words
-    has all counts side by side. That takes a quarter of the time of counting words and then their classes.
+    Half of all words are in no class, and most texts have words of few classes: only what is there is counted.
     """
 
     def __init__(self, lexicons: Lexicon) -> None:
         self.names = tuple(lexicons)
-        numbers: dict[str, int] = {}
-        for place, words in enumerate(lexicons.values()):
+        classes: dict[str, tuple[str, ...]] = {}
+        for name, words in lexicons.items():
             for word in words:
-                numbers[word] = numbers.get(word, 0) | 1 << (8 * place)
-        alike: dict[int, int] = {}  # words of the same classes share one number, which then is in the processor's cache
-        self._number = {word: alike.setdefault(number, number) for word, number in numbers.items()}.get
+                classes[word] = (*classes.get(word, ()), name)
+        alike: dict[tuple[str, ...], tuple[str, ...]] = {}  # words of the same classes share them: fewer cache lines
+        self._classes = {word: alike.setdefault(found, found) for word, found in classes.items()}.get
 
-    def count(self, words: Sequence[str]) -> Sequence[int]:
-        """How many of `words` belong to each class, in the order of `names`."""
-        if len(words) > _SUMMED:
-            return list(map(add, self.count(words[:_SUMMED]), self.count(words[_SUMMED:])))
-        return sum(filter(None, map(self._number, words))).to_bytes(len(self.names), "little")
+    def count(self, words: Sequence[str]) -> dict[str, int]:
+        """How many of `words` belong to each class; classes without any are left out."""
+        hits: dict[str, int] = {}
+        for classes in filter(None, map(self._classes, words)):
+            for name in classes:
+                hits[name] = hits[name] + 1 if name in hits else 1
+        return hits
 
 
 def look(body: Mapping[str, Any], turn: Turn, index: Index) -> View:
     """Tokenise the turn and look its words up."""
     text = turn.text
     is_ascii = text.isascii()
-    words = _ascii_words(text.lower()) if is_ascii else _WORD.findall(text.lower())
+    words, may_have_numbers = _ascii_words(text.lower()) if is_ascii else (_WORD.findall(text.lower()), True)
     if len(words) > MAX_WORDS:
         words[_HEAD_WORDS : _HEAD_WORDS - MAX_WORDS] = ()
-    numbers = list(filter(str.isdecimal, words))
-    counts, names = index.count(words), index.names
-    # Few classes have a word in most texts: a place in a dictionary for every one of them costs more than this look.
-    hits = dict(zip(compress(names, counts), filter(None, counts), strict=True))
-    return View(body, turn, text, words, counts, hits, len(set(words)), numbers, is_ascii)
+    numbers = list(filter(str.isdecimal, words)) if may_have_numbers else []
+    return View(body, turn, text, words, index.count(words), len(set(words)), numbers, is_ascii)
 
 
-def _ascii_words(text: str) -> list[str]:
-    """What `_ASCII_WORD` finds in lower-case text. Where no digit may stand beside a letter, that is what blanks divide
-    once there are some around everything else: two thirds of the time for a question, a fifth for three thousand
-    characters.
+def _ascii_words(text: str) -> tuple[list[str], bool]:
+    """What `_ASCII_WORD` finds in lower-case text, and whether numbers may be among it. Where no digit may stand beside
+    a letter, that is what blanks divide once there are some around everything else: two thirds of the time for a
+    question, a fifth for three thousand characters.
     """
     others = set(text.encode().translate(None, _PLAIN))
     if not others.isdisjoint(_FUSED):
-        return _ASCII_WORD.findall(text)
+        return _ASCII_WORD.findall(text), True
     for other in others:
-        text = text.replace(*_APART[other])
-    return text.split()
+        old, new = _APART[other]
+        text = text.replace(old, new)
+    return text.split(), False
 
 
 def words_of(text: str) -> frozenset[str]:

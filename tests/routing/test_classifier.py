@@ -1,9 +1,14 @@
 """The classifier that nobody trained: order, tiers, doubt, calibration."""
 
+from dataclasses import replace
+from math import exp
 from random import Random
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from routing import classifier
 from routing.classifier import WEIGHTS, Boundaries, calibrate, classify
 from routing.features import NAMES, extract, extract_text
 
@@ -60,6 +65,17 @@ def test_tool_loops_are_no_small_matter() -> None:
 
 def test_every_weight_belongs_to_a_feature() -> None:
     assert set(WEIGHTS) <= set(NAMES)
+
+
+@given(st.text(alphabet="if must why Def+=?.3 \nthanks", max_size=80))
+@example(_HARD)
+@example("hello, thanks")
+def test_the_score_is_the_weighted_sum_of_the_features(text: str) -> None:
+    found = extract_text(text)
+    for features in (found, replace(found, view=replace(found.view, tool_stage="result"), _values=None)):
+        values = dict(zip(NAMES, features.values, strict=True))
+        logit = classifier._BIAS + sum(weight * values[name] for name, weight in WEIGHTS.items())
+        assert classify(features).score == pytest.approx(1 / (1 + exp(-logit)), rel=1e-9)
 
 
 def test_calibration_meets_the_shares() -> None:

@@ -1,6 +1,6 @@
 """Features of whole requests: what is measured, and that nothing a caller sends fails."""
 
-from math import isfinite, log1p
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -123,17 +123,15 @@ def test_every_count_stands_for_a_word_class() -> None:
 def test_the_index_counts_as_one_would_by_hand(times: dict[str, int]) -> None:
     words = [word for word, count in times.items() for _ in range(count)]
     lexicons = {"with_a": frozenset({"a", "ab"}), "none": frozenset({"q"}), "with_b": frozenset({"b", "ab"})}
-    found = dict(zip(lexicons, Index(lexicons).count(words), strict=True))
-    assert found == {name: sum(word in known for word in words) for name, known in lexicons.items()}
+    found = {name: sum(word in known for word in words) for name, known in lexicons.items()}
+    assert Index(lexicons).count(words) == {name: count for name, count in found.items() if count}
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=127)) | st.text(alphabet="ab .,(\n\t\x1c'9", max_size=40))
 def test_both_ways_find_the_same_words(text: str) -> None:
-    assert view._ascii_words(text.lower()) == view._ASCII_WORD.findall(text.lower())
-
-
-def test_a_class_of_more_words_than_fit_a_byte_is_counted() -> None:
-    assert value("if " * MAX_WORDS, "connective_words") == log1p(MAX_WORDS)
+    words, may_have_numbers = view._ascii_words(text.lower())
+    assert words == view._ASCII_WORD.findall(text.lower())
+    assert may_have_numbers or not any(map(str.isdecimal, words))
 
 
 @given(st.lists(st.sampled_from(NAMES), unique=True, max_size=6), st.text(alphabet="ab.?3 \n$because", max_size=60))
