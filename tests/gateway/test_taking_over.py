@@ -1,13 +1,17 @@
 """A process takes over the port of another one while clients keep coming."""
 
+import errno
 import http.client
 import json
 import signal
+import socket
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gateway.listeners import listening_socket, turn_away, waiting_at
 from tests.fakes.gateway import Gateway
 from tests.fakes.http import send
 from tests.gateway.listening import CHAT, STREAMED, post, statuses, until
@@ -157,3 +161,31 @@ def test_after_a_stream_that_could_not_announce_the_end_one_more_request_is_hear
         assert client.is_closed
 
     serve(work, Answer([b"role\n", b"text:one\n", 0.2, b"usage:7,2\n", b"done\n", None]), GOOD)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the one moment remains")
+def test_whoever_connects_while_a_shared_port_is_given_up_comes_to_the_other_process():
+    with listening_socket("127.0.0.1", 0, may_share=True) as leaving:
+        port = leaving.getsockname()[1]
+        leaving.listen()
+        before = socket.create_connection(("127.0.0.1", port), 10)
+        assert turn_away(leaving)
+        before.sendall(b"who had connected is heard")
+        late = socket.socket()
+        late.setblocking(False)
+        assert late.connect_ex(("127.0.0.1", port)) == errno.EINPROGRESS, "nobody says no to it either"
+        (heard,) = waiting_at(leaving)
+    with before, late, heard, listening_socket("127.0.0.1", port, may_share=True) as staying:
+        heard.setblocking(True)
+        assert heard.recv(100) == b"who had connected is heard"
+        staying.listen()
+        staying.settimeout(20)
+        served, address = staying.accept()  # a second later, when its system asks again
+        served.close()
+        assert address == late.getsockname()
+
+
+def test_a_port_of_its_own_is_given_up_at_once():
+    with listening_socket("127.0.0.1", 0) as leaving:
+        leaving.listen()
+        assert not turn_away(leaving)
