@@ -1,7 +1,7 @@
 """What gateways tell each other of answers that are found by meaning: a stream beside the answers in Redis.
 
 A note has what a replica needs to compare questions with an answer it did not make: the text that was asked, its
-vector, and where that is looked up. At its start a process reads the last ones, and then follows. The answers
+vector, and where that is looked up. At its start a process reads all there are, and then follows. The answers
 themselves are read from their places, so that what was purged, refused or has ended is in nobody's memory.
 """
 
@@ -19,9 +19,9 @@ from policies.cache.sealed import ForgedError, Sealed, closed, opened
 from policies.cache.shelf import Entry
 
 MOST_NOTES = 10_000
-_AT_START = 2_000
 _AT_ONCE = 16
 _MOST_BYTES = 64 * 1024
+_FIRST = b"0-0"
 
 
 class Note(NamedTuple):
@@ -98,12 +98,12 @@ class NoteFollower:
         self._stream = f"{key}:notes"
         self._fetch = fetch
         self._is_wanted = asyncio.Event()
-        self._last = b""  # the last note that was read; empty before the first
+        self._last = _FIRST  # the last note that was read
 
     def use(self, reader: NoteReader | None) -> None:
         """From now on; None where nothing is answered by meaning. Who comes after nobody is told everything anew."""
         if self.reader is None:
-            self._last = b""
+            self._last = _FIRST
         self.reader = reader
         if reader is not None:
             self._is_wanted.set()
@@ -118,16 +118,11 @@ class NoteFollower:
         await self._is_wanted.wait()
         while self.reader is not None:
             async with asyncio.timeout(ANSWER_S):
-                if not self._last:
-                    await connection.send_command("XREVRANGE", self._stream, "+", "-", "COUNT", _AT_START)
-                    rows = [*reversed(await connection.read_response())]
-                    self._last = b"0-0"
-                else:
-                    await connection.send_command(
-                        "XREAD", "BLOCK", BLOCK_MS, "COUNT", 4 * _AT_ONCE, "STREAMS", self._stream, self._last
-                    )
-                    found = await connection.read_response()
-                    rows = found[0][1] if found else []
+                await connection.send_command(
+                    "XREAD", "BLOCK", BLOCK_MS, "COUNT", 4 * _AT_ONCE, "STREAMS", self._stream, self._last
+                )
+                found = await connection.read_response()
+                rows = found[0][1] if found else []
             for at in range(0, len(rows), _AT_ONCE):
                 await self._take(rows[at : at + _AT_ONCE])
                 self._last = rows[at : at + _AT_ONCE][-1][0]

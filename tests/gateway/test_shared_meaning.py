@@ -53,6 +53,19 @@ def test_what_one_was_asked_the_others_compare_with(redis):
     play(story())
 
 
+def test_whoever_comes_later_compares_with_all_that_was_asked(redis):
+    async def story():
+        async with replicas(redis.url, *[QUICK] * 70, rules=BY_MEANING) as (one, _):
+            for number in range(70):
+                await one.ask(f"What is the capital of province {number}?")
+            await one.written(70)
+            third = Replica(redis.url, _space(one), rules=BY_MEANING)
+            await until(lambda: _compared(third) == 70)
+            await third.close()
+
+    play(story())
+
+
 def test_a_purge_takes_it_from_all(redis):
     async def story():
         async with replicas(redis.url, *[QUICK] * 3, rules=BY_MEANING) as (one, two):
