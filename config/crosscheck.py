@@ -1,7 +1,6 @@
 """Checks between sections: every name that is referred to exists, is of the right sort, and leads to no circle."""
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 
 from config.crosscheck_cache import check_cache
 from config.crosscheck_constraints import check_constraints
@@ -11,31 +10,8 @@ from config.crosscheck_money import check_money
 from config.crosscheck_routes import check_routes
 from config.crosscheck_rules import check_rules
 from config.findings import Finding, Path, nearest, suggestion
+from config.names import Names
 from config.schema import Config, ProviderConfig
-
-
-@dataclass(slots=True, frozen=True)
-class Names:
-    """Every name the file declares, also of entries that are wrong in themselves: one mistake gives one message."""
-
-    providers: frozenset[str]
-    models: frozenset[str]
-    routes: frozenset[str]
-    budgets: frozenset[str]
-    limits: frozenset[str]
-    teams: frozenset[str]
-    keys: frozenset[str]
-    provider_keys: Mapping[str, tuple[str, ...]]  # as written, also where the value is an unset variable
-
-    @property
-    def callable(self) -> frozenset[str]:
-        """What a client can ask for by name."""
-        return self.models | self.routes
-
-    def can_be_asked(self, name: str) -> bool:
-        """Whether a request for this name can be served; `provider/model` needs no entry."""
-        provider, slash, model = name.partition("/")
-        return name in self.callable or (bool(slash and model) and provider in self.providers)
 
 
 def check(

@@ -1,19 +1,12 @@
 """Checks of the answer cache: what the semantic tier stands on is there."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from config.findings import Finding, Path, suggestion
+from config.names import Names
 from config.schema import Config
 
 _TURN_ON = "Set policies.cache.exact.enabled to true as well."
-
-
-class Names(Protocol):
-    """The names that the cache may refer to."""
-
-    @property
-    def providers(self) -> frozenset[str]: ...
 
 
 def check_cache(config: Config, names: Names) -> Iterator[Finding]:

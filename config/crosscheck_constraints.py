@@ -3,22 +3,11 @@ capabilities that rule out more than was probably meant.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
 
 from config.findings import Finding, Path, suggestion
+from config.names import Names
 from config.schema import Config
 from config.schema_routes import ConstraintsConfig, RouteConfig
-
-
-class Names(Protocol):
-    """The names that keys may refer to."""
-
-    @property
-    def models(self) -> frozenset[str]: ...
-    @property
-    def routes(self) -> frozenset[str]: ...
-
-    def can_be_asked(self, name: str) -> bool: ...
 
 
 def check_constraints(config: Config, names: Names) -> Iterator[Finding]:

@@ -1,27 +1,12 @@
 """Checks of what a route tries out (canary, experiment, mirror) against the models and routes it names."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from config.findings import Finding, Path, suggestion
+from config.names import Names
 from config.schema import Config
 from config.schema_experiments import ArmConfig, ExperimentConfig
 from config.schema_routes import RouteConfig
-
-
-class Names(Protocol):
-    """The names that a route may refer to."""
-
-    @property
-    def models(self) -> frozenset[str]: ...
-    @property
-    def routes(self) -> frozenset[str]: ...
-    @property
-    def keys(self) -> frozenset[str]: ...
-    @property
-    def callable(self) -> frozenset[str]: ...
-
-    def can_be_asked(self, name: str) -> bool: ...
 
 
 def check_experiments(config: Config, names: Names) -> Iterator[Finding]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from config.crosscheck_money import Names, find_budget, find_limits, find_models, find_team
+from config.crosscheck_money import find_budget, find_limits, find_models, find_team
 from config.findings import Finding, Path, suggestion
+from config.names import Names
 from config.schema import Config
 
 

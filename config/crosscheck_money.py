@@ -1,27 +1,10 @@
 """Checks of budgets, limits and teams: who refers to what, and that parents form no circle."""
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
 
 from config.findings import Finding, Path, suggestion
+from config.names import Names
 from config.schema import Config
-
-
-class Names(Protocol):
-    """The names that budgets, limits, teams and keys may refer to."""
-
-    @property
-    def routes(self) -> frozenset[str]: ...
-    @property
-    def budgets(self) -> frozenset[str]: ...
-    @property
-    def limits(self) -> frozenset[str]: ...
-    @property
-    def teams(self) -> frozenset[str]: ...
-    @property
-    def callable(self) -> frozenset[str]: ...
-
-    def can_be_asked(self, name: str) -> bool: ...
 
 
 def check_money(config: Config, names: Names) -> Iterator[Finding]:

@@ -1,9 +1,9 @@
 """Checks of routes against the models and tiers they name."""
 
 from collections.abc import Iterator, Set
-from typing import Protocol
 
 from config.findings import Finding, Path, suggestion
+from config.names import Names
 from config.schema import Config
 from config.schema_routes import RouteConfig
 
@@ -20,21 +20,6 @@ _ONLY_FOR = {
     "shadow_router_file": ("learned",),
     "goal": ("learned",),
 }
-
-
-class Names(Protocol):
-    """The names that routes and rules may refer to."""
-
-    @property
-    def models(self) -> frozenset[str]: ...
-    @property
-    def routes(self) -> frozenset[str]: ...
-    @property
-    def keys(self) -> frozenset[str]: ...
-    @property
-    def callable(self) -> frozenset[str]: ...
-
-    def can_be_asked(self, name: str) -> bool: ...
 
 
 def check_routes(config: Config, names: Names) -> Iterator[Finding]:

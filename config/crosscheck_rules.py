@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from config.crosscheck_routes import Names
 from config.findings import Finding, Path, suggestion
+from config.names import Names
 from config.schema import Config
 from config.schema_routes import RangeConfig, RouteConfig, RuleConfig, TimeOfDayConfig, WhenConfig
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from config.crosscheck import Names, check
+from config.crosscheck import check
 from config.diagnostics import Diagnostic, has_errors, in_order
 from config.excerpts import place
 from config.findings import Finding, Span
 from config.inactive import check_inactive
+from config.names import Names
 from config.price_files import PriceFile, read_price_files
 from config.references import expand
 from config.schema import Config, DeploymentConfig, ProviderConfig
