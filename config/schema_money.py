@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from config.schema_base import Name, Names, PositiveInt, Ratio, Section, Usd
+from config.spans import span_s
 
 _CALENDAR = ("minute", "hour", "day", "week", "month", "total")
 _ROLLING = r"rolling [1-9][0-9]{0,4}[smhd]"  # `rolling 30m`: the last thirty minutes at any moment
@@ -23,13 +24,11 @@ _WindowName = Annotated[
     AfterValidator(_check_window),
     WithJsonSchema({"anyOf": [{"enum": list(_CALENDAR)}, {"type": "string", "pattern": f"^{_ROLLING}$"}]}),
 ]
-_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def rolling_s(window: str) -> float | None:
     """Seconds of a rolling window as it is written; None for a calendar window."""
-    text = window.removeprefix("rolling ")
-    return None if text == window else float(int(text[:-1]) * _UNITS_S[text[-1]])
+    return span_s(window.removeprefix("rolling "))
 
 
 def _check_zone(name: str) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import orjson
 
+from config.spans import span_s
+
 if TYPE_CHECKING:
     from gateway.cli.key_access import KeyAccess
 
 T = TypeVar("T")
-_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _COLUMNS = ("name", "state", "source", "prefix", "team", "expires", "models")
 
 
@@ -26,10 +26,10 @@ class Span(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        found = re.fullmatch(r"(\d{1,6})([smhd])", str(value))
-        if found is None:
+        found_s = span_s(str(value))
+        if found_s is None:
             self.fail(f"{value!r} is no time span: write 90s, 30m, 24h or 90d.", param, ctx)
-        return float(int(found[1]) * _UNITS_S[found[2]])
+        return found_s
 
 
 _url = click.option(

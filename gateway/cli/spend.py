@@ -1,7 +1,6 @@
 """`signalbox spend`: what upstream calls cost, added up from the ledger of a gateway."""
 
 import csv
-import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from config.spans import span_s
+
 if TYPE_CHECKING:
     from policies.stores.entries import Spend
 
-_UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _FORMATS = ("table", "json", "jsonl", "csv", "parquet")
 _SUMS = (
     "calls",
@@ -37,9 +37,9 @@ class Moment(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        ago = re.fullmatch(r"(\d{1,6})([mhdw])", str(value))
-        if ago is not None:
-            return time.time() - int(ago[1]) * _UNITS_S[ago[2]]
+        ago_s = span_s(str(value), "mhdw")
+        if ago_s is not None:
+            return time.time() - ago_s
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:
