@@ -290,6 +290,28 @@ def test_the_command(cached, upstream):
     assert "wrong" not in refused.output
 
 
+def test_the_cache_says_what_it_would_do(cached, upstream):
+    runner = CliRunner(env={"SIGNALBOX_ADMIN_KEY": ADMIN_KEY})
+
+    def explained(prompt, key="tester", **more):
+        asked = {"prompt": prompt, "route": "chat-openai", "key": key} | more
+        found = cached.admin("cache/explain", asked).json
+        told = ["cache", "explain", prompt, "--route", "chat-openai", "--key", key, "--url", cached.admin_url]
+        done = runner.invoke(signalbox, told)
+        assert done.exit_code == 0, done.output
+        assert more or f"decided_by: {found['decided_by']}\n" in done.output
+        return found["answered_by"], found["decided_by"]
+
+    assert explained("explained") == (None, "nothing_kept")
+    _send(cached, "explained")
+    assert explained("explained") == ("hit", "kept")
+    assert explained("explained", key="other") == (None, "nothing_kept")
+    assert explained("explained", temperature=0) == (None, "nothing_kept")
+    assert explained("explained", user="somebody") == ("hit", "kept")
+    assert explained("explained", store=True) == (None, "stateful")
+    assert len(upstream.requests()) == 1
+
+
 def test_answers_of_models_that_changed_or_are_gone_go_with_them(upstream):
     config = standard_config(upstream)
     config["policies"]["cache"] = {"exact": {"enabled": True}, "serve_stale_on_error": True}

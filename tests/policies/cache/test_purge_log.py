@@ -22,6 +22,19 @@ def test_a_name_is_what_was_asked_for_or_what_was_decided_for_instead():
     assert taken == ["p/*", "p/some-model"]
 
 
+def test_every_condition_that_is_set_has_to_hold():
+    one = Entry(b"k" * 32, "group:g", "m", b"", None, None, 0.0, 1.0, tags=frozenset("t"), caller="ada", asked="m")
+    right = {"entry": b"k".hex() * 8, "partition": "group:g", "name": "m", "tag": "t", "caller": "ada"}
+    assert right.keys() == Purge.__dataclass_fields__.keys()
+    assert Purge().takes(one)
+    assert Purge(**right).takes(one)
+    for name, value in right.items():
+        assert Purge(**{name: value}).takes(one), name
+        assert not Purge(**{name: value + "x"}).takes(one), name
+        assert not Purge(**right | {name: ""}).takes(one), name
+        assert Purge(**Purge(**{name: value}).to_json()) == Purge(**{name: value}), "as it is told to others"
+
+
 def test_an_answer_is_taken_by_what_came_after_it_alone():
     log = PurgeLog()
     assert not log.allows(entry(), "", 0), "nobody was asked yet"
