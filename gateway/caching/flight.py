@@ -140,6 +140,10 @@ class Flight:
         self._make_room()
         return data
 
+    def has_all(self, number: int) -> bool:
+        """Whether it is over, and this one has taken all of it."""
+        return self.is_over and self._followers[number] >= self._first + len(self.frames)
+
     async def news(self) -> None:
         """Until more has come, or it is over."""
         if self._news is None:

@@ -106,9 +106,10 @@ class Following:
         except asyncio.CancelledError as cancelled:
             if outcome is None:
                 self._gone(question, flight, joined, early_ending(cancelled))
-            else:
+                raise
+            if not flight.has_all(number):  # else all of it is on its way to whoever still listens
                 outcome.ending = early_ending(cancelled)
-            raise
+                raise
         finally:
             if outcome is not None:
                 outcome.paused_s = waited_s + self._clock() - joined

