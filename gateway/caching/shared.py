@@ -88,7 +88,7 @@ class RedisAnswers:
         self.key = f"{{signalbox:{namespace}}}:cache{FORMAT}"
         self.link = RedisLink(url, connections=16, clock=clock, chance=chance)
         self.log = PurgeLog()
-        self.purges = SharedPurgeQueue(self.link, self.key, self.learn)
+        self.purges = SharedPurgeQueue(self.link, self.key, self.learn, lambda: (self.log.era, self.log.seq))
         self.lookups: Counter[Lookup] = Counter()
         self.written = 0
         self.dropped = 0  # no room to wait or in Redis, or that away

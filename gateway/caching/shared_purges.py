@@ -23,13 +23,17 @@ _MOST_OF_MEMORY = 0.8
 
 
 class SharedPurgeQueue:
-    """The purges of this process that Redis does not have yet. `learn` asks it for those that are new there.
+    """The purges of this process that Redis does not have yet. `learn` asks it for those that are new there, `known` is
+    the era and the count of those that were heard of.
 
     One of them counts as untold until it was heard of as well: an answer that was read before it may arrive after it.
     """
 
-    def __init__(self, link: RedisLink, key: str, learn: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, link: RedisLink, key: str, learn: Callable[[], Awaitable[object]], known: Callable[[], tuple[str, int]]
+    ) -> None:
         self._learn = learn
+        self._known = known
         self._link = link
         self._key = key
         self._waiting: deque[Purge] = deque()
@@ -64,7 +68,9 @@ class SharedPurgeQueue:
             while self._waiting:
                 batch = list(self._waiting)
                 purges = [orjson.dumps(purge.to_json()).decode() for purge in batch]
-                body = {"new_era": secrets.token_hex(8), "most": MOST_PURGES, "purges": purges}
+                era, seq = self._known()
+                told = {"era": era, "seq": seq, "new_era": secrets.token_hex(8)}
+                body = told | {"most": MOST_PURGES, "purges": purges}
                 try:
                     await self._link.run(PURGE, self._key, orjson.dumps(body), _TELL_S)
                     await self._learn()

@@ -12,15 +12,21 @@ from policies.stores.redis_link import Script
 
 MOST_PURGES = 1_000
 
-# {era, seq, new_era, wanted: [[name, name in other letters or ""], ...]} -> epoch, purges beyond seq, values.
-_READ = b"""
+# {era, seq, new_era, ...}: a new era also begins where somebody knows more purges than are counted. Then Redis came
+# back from a disk that the last ones had not reached, while answers of before them had.
+_EPOCH = b"""
 local base, asked = KEYS[1], cjson.decode(ARGV[1])
 local epoch = redis.call('GET', base .. ':epoch')
-if not epoch then
-  epoch = asked.new_era .. '/0'
+local era, seq = string.match(epoch or '', '^(.*)/(%d+)$')
+if not epoch or (era == asked.era and tonumber(seq) < asked.seq) then
+  era, seq = asked.new_era, '0'
+  epoch = era .. '/' .. seq
   redis.call('DEL', base .. ':purges')
   redis.call('SET', base .. ':epoch', epoch)
 end
+"""
+# The same with wanted: [[name, name in other letters or ""], ...] -> epoch, purges beyond seq, values.
+_READ = b"""
 local found = {}
 for at, names in ipairs(asked.wanted) do
   local value = redis.call('GET', base .. ':a:' .. names[1])
@@ -58,18 +64,11 @@ for _, row in ipairs(told.rows) do
 end
 return {1}
 """
-# {new_era, most, purges: [text, ...]} -> epoch.
+# The same with most, and purges: [text, ...] -> epoch.
 _PURGE = b"""
-local base, told = KEYS[1], cjson.decode(ARGV[1])
-local epoch = redis.call('GET', base .. ':epoch')
-if not epoch then
-  epoch = told.new_era .. '/0'
-  redis.call('DEL', base .. ':purges')
-end
-local era, seq = string.match(epoch, '^(.*)/(%d+)$')
-for _, purge in ipairs(told.purges) do
+for _, purge in ipairs(asked.purges) do
   seq = string.format('%d', tonumber(seq) + 1)
-  local row = {'XADD', base .. ':purges', 'MAXLEN', told.most, seq .. '-0', 'purge', purge}
+  local row = {'XADD', base .. ':purges', 'MAXLEN', asked.most, seq .. '-0', 'purge', purge}
   local done = redis.pcall(unpack(row))
   if type(done) == 'table' and done.err then
     redis.call('DEL', base .. ':purges')
@@ -134,7 +133,7 @@ def _script(text: bytes) -> Script:
     return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
 
-READ, WRITE, PURGE = _script(_READ), _script(_WRITE), _script(_PURGE)
+READ, WRITE, PURGE = _script(_EPOCH + _READ), _script(_WRITE), _script(_EPOCH + _PURGE)
 EXCHANGE, PUT_HITS, TAKE_HIT, DISCARD = (
     _script(_HEADED + text) for text in (_EXCHANGE, _PUT_HITS, _TAKE_HIT, _DISCARD)
 )

@@ -247,6 +247,37 @@ def test_redis_that_begins_anew_is_a_cold_cache(redis):
     play(story())
 
 
+@pytest.mark.parametrize("is_read_first", [True, False])
+def test_redis_that_lost_its_last_purges_begins_anew(redis, is_read_first):
+    """As after a crash that came before they were on its disk: answers of before are there, and their purge is not."""
+
+    async def story():
+        async with replicas(redis.url, *[QUICK] * 4) as (one, two):
+            await one.ask("purged")
+            await one.written()
+            era = one.redis.log.era
+            one.keeper.purge(Purge(name="m"))
+            assert await one.redis.purges.told(20)
+            redis.ask("DEL", f"{one.redis.key}:purges")
+            redis.ask("SET", f"{one.redis.key}:epoch", f"{era}/0")
+            if is_read_first:
+                await one.ask("something else")
+            else:
+                one.keeper.purge(Purge(name="nothing"))
+                assert await one.redis.purges.told(20)
+            assert era != one.redis.log.era
+            third = Replica(redis.url, one.redis.key.partition(":")[2].partition("}")[0], QUICK)
+            assert (await third.ask("purged")).cache is CacheUse.MISS
+            await third.close()
+            await until(lambda: two.redis.log.era == one.redis.log.era)
+            await two.ask("after")
+            one.keeper.purge(Purge(name="m"))
+            assert await one.redis.purges.told(20)
+            await until(lambda: not len(two.keeper.shelf))
+
+    play(story())
+
+
 def test_nothing_in_redis_tells_who_asks_for_what(redis):
     async def story():
         async with replicas(redis.url, QUICK) as (one, _):

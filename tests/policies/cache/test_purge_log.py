@@ -67,9 +67,10 @@ def test_where_one_is_missing_everything_older_goes(rows, floor):
 
 def test_a_new_era_begins_with_nothing():
     log = PurgeLog()
-    log.hear("x", 1, [(1, A)])
+    log.hear("x", 7, [(6, A), (7, A)])
+    assert not log.allows(entry("c"), "x", 4)
     assert log.hear("y", 0, []) == [EVERYTHING]
-    assert not log.allows(entry("c"), "x", 1)
+    assert not log.allows(entry("c"), "x", 7)
     assert log.allows(entry("a"), "y", 0)
 
 
