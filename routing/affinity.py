@@ -7,6 +7,7 @@ the price. Whoever moves the conversation to another model loses that. docs/expl
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -50,6 +51,7 @@ _FIELDS = ("session_id", "thread_id", "conversation_id", "chat_id", "litellm_ses
 _NAMING_FIELDS = frozenset({*_FIELDS, "conversation", "metadata"})
 _CLAUDE_CODE = "session_"
 _MAX_ID = 512
+_HEADS_KEPT = 64
 
 # The shortest prompt that OpenAI, Gemini and Anthropic (its smaller models: 2,048 or more) cache.
 MIN_CACHED_TOKENS = 1_024
@@ -79,9 +81,7 @@ def session_of(headers: Mapping[bytes, bytes], body: Mapping[str, Any], key: str
     send. `name` separates what is asked for, since an agent uses several models in one session. Without an id the
     first system and the first user message tell. 1 us with an id in a header, 4 us for a plain request, 25 us at most.
     """
-    named = None
-    if b"\n".join(headers).find(_HEADER_END) >= 0 or not _HEADER_SET.isdisjoint(headers):
-        named = _in_headers(headers)
+    named = _in_headers(headers) if _may_name(tuple(headers)) else None
     if named is None:
         user = body.get("user")
         if not _NAMING_FIELDS.isdisjoint(body) or (isinstance(user, str) and _CLAUDE_CODE in user):
@@ -96,6 +96,12 @@ def session_of(headers: Mapping[bytes, bytes], body: Mapping[str, Any], key: str
         if cache_key:
             told = f"{told}\0{cache_key}"
     return blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+@lru_cache(maxsize=_HEADS_KEPT)
+def _may_name(names: tuple[bytes, ...]) -> bool:
+    """Whether one of these headers may name a conversation. Requests of one client have the same ones again."""
+    return any(name in _HEADER_SET or name.endswith(_HEADER_END) for name in names)
 
 
 def _in_headers(headers: Mapping[bytes, bytes]) -> bytes | None:
