@@ -58,6 +58,7 @@ class Flight:
         self.begun: Outcome | None = None  # of a stream, from its commit point on
         self.outcome: Outcome | None = None  # when all is over; None for ever where it failed without one
         self.given: Given | None = None  # the answer for those who wait, where there is one
+        self.is_complete = False  # every frame of a good answer is here; the call may linger
         self.is_over = False
 
     def start(self, outcome: Outcome) -> None:
@@ -86,6 +87,7 @@ class Flight:
         return self._alone(waiting)
 
     def end(self) -> None:
+        self.is_complete = True
         if self._lead is not None:
             self._lead.end()
 
@@ -124,7 +126,8 @@ class Flight:
         """
         if self._followers:
             self._lead = None
-            self.call.left_as = ending
+            if not self.is_complete:
+                self.call.left_as = ending
         return not self._followers
 
     @property
@@ -141,8 +144,8 @@ class Flight:
         return data
 
     def has_all(self, number: int) -> bool:
-        """Whether it is over, and this one has taken all of it."""
-        return self.is_over and self._followers[number] >= self._first + len(self.frames)
+        """Whether nothing more comes, and this one has taken all of it."""
+        return (self.is_over or self.is_complete) and self._followers[number] >= self._first + len(self.frames)
 
     async def news(self) -> None:
         """Until more has come, or it is over."""

@@ -121,7 +121,7 @@ class Following:
         if outcome.ending == "ok":
             first = flight.outcome
             if first is None:  # cut by us at the end of the process, or a fault of ours
-                outcome.ending = "shutdown"
+                outcome.ending = "ok" if flight.is_complete else "shutdown"
             else:
                 outcome.ending, outcome.finish_reason = flight.call.ending, first.finish_reason
                 if outcome.ending == "ok":  # half an answer saves nobody from asking again

@@ -206,6 +206,27 @@ def test_whoever_leaves_last_sees_the_call_settled(followers):
     play(work)
 
 
+def test_who_has_all_of_a_stream_is_answered_while_its_call_lingers():
+    class Lingering(ScriptedExchange):
+        async def __aexit__(self, *told):
+            await asyncio.sleep(5)
+            await super().__aexit__(*told)
+
+    async def work(scene):
+        scene.transport.open = lambda _call, fresh: Lingering(scene.transport, STREAM)
+        readers = [Reader() for _ in range(3)]
+        first, along, _ = tasks = [asyncio.create_task(scene.ask(stream=True, sink=reader)) for reader in readers]
+        await asyncio.sleep(3)
+        assert all(reader.data.endswith(DONE) for reader in readers)
+        first.cancel("shutdown")
+        along.cancel("shutdown")
+        await asyncio.wait(tasks)
+        assert [(await task).ending for task in tasks[1:]] == ["ok", "ok"]
+        assert scene.value("signalbox_requests_total", outcome="ok") == 3
+
+    play(work)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_end_of_an_older_call_leaves_the_newer_one_to_be_joined(stream):
     async def work(scene):
