@@ -13,7 +13,6 @@ MOST_LESSONS = 1_500
 _KEPT_MS = 30 * 86_400_000
 _HITS_MS = 3_600_000
 _WAIT_S = 1.0
-_FEEDBACK_S = 0.3
 
 
 class RedisLessons:
@@ -42,7 +41,7 @@ class RedisLessons:
             await self._run(PUT_HITS, head, b"".join(data for _, data in hits), _WAIT_S)
 
     async def take_hit(self, name: str) -> bytes:
-        (found,) = await self._run(TAKE_HIT, {"name": name}, b"", _FEEDBACK_S)
+        (found,) = await self._run(TAKE_HIT, {"name": name}, b"", _WAIT_S)
         return bytes(found)
 
     async def _run(self, script: Script, head: object, data: bytes, timeout_s: float):  # type: ignore[no-untyped-def]

@@ -29,6 +29,7 @@ _AT_ONCE = 16
 _MANY = 100  # records that are read in a thread
 _MOST_WAITING = 1_500
 _MOST_HITS = 2_000
+_FEW_TALKS = 64
 _MOST_BYTES = 256 * 1024  # of a record
 _ORIGIN_BYTES, _NUMBER_BYTES = 8, 6
 
@@ -90,11 +91,15 @@ class Board:
         self._origin = secrets.token_bytes(_ORIGIN_BYTES)
         self._numbers = count(1)
         self._talks: dict[bytes, _Talk] = {}
+        self._most_talks = _FEW_TALKS
         self._touched: dict[bytes, None] = {}
         self._hits: list[tuple[str, bytes]] = []
         self._has_news = asyncio.Event()
         self._is_troubled = False
         spaces.on_lesson = self._tell
+
+    def __len__(self) -> int:
+        return len(self._talks)
 
     def use(self, store: LessonStore | None, secret: Callable[[str, str], bytes]) -> None:
         """From now on. `secret` is that of answers of a model or route, for those who share a partition. What was
@@ -166,6 +171,7 @@ class Board:
         self._touched.clear()
         if store is None:
             return True
+        self._forget()
         hits, self._hits = self._hits, []
         try:
             if hits:
@@ -182,6 +188,14 @@ class Board:
             return False
         self._is_troubled = False
         return True
+
+    def _forget(self) -> None:
+        """Conversations leave many namespaces, and those go."""
+        if len(self._talks) > self._most_talks:
+            for fingerprint in [one for one, talk in self._talks.items() if not talk.waiting]:
+                if fingerprint not in self._spaces:
+                    del self._talks[fingerprint]
+            self._most_talks = 2 * len(self._talks) + _FEW_TALKS
 
     async def _exchange(self, store: LessonStore, fingerprints: Sequence[bytes]) -> None:
         talks = [(one, talk) for one in fingerprints if (talk := self._talk_about(one)) is not None]
