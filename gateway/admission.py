@@ -13,6 +13,7 @@ from gateway.wire import refusals
 _TRICKLE = 20  # under pressure one of so many places stays in use, so that a worker never falls silent for good
 _RETRY_MS = (1000, 5000)
 _RESERVED = 10  # one of so many places is for keys with priority, where there are some
+_KEPT_FREE = 10  # one of so many is for callers that have less than half of them, where there are several
 
 
 class ShedReason(StrEnum):
@@ -28,8 +29,9 @@ class ShedReason(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class OverloadLimits:
-    """Places per worker. `reserve` of them are for callers with priority only. `memory_bytes` is what the worker may
-    occupy, None where the configuration does not say. `max_connections` are the connections of clients.
+    """Places per worker. `reserve` of them are for callers with priority only, `kept_free` for those that have less
+    than half of all: else somebody's long streams would shut the others out until they end. `memory_bytes` is what the
+    worker may occupy, None where the configuration does not say. `max_connections` are the connections of clients.
     """
 
     max_in_flight: int = 2000
@@ -38,10 +40,15 @@ class OverloadLimits:
     reserve: int = 0
     memory_bytes: int | None = None
     max_connections: int = 4000
+    kept_free: int = 0
 
-    def for_keys(self, *, has_priority: bool) -> "OverloadLimits":
-        """The same where there is a key with priority, or none."""
-        return replace(self, reserve=self.max_in_flight // _RESERVED if has_priority else 0)
+    def for_keys(self, *, has_priority: bool, has_others: bool) -> "OverloadLimits":
+        """The same where there is a key with priority, or none, and where there are several callers, or one."""
+        return replace(
+            self,
+            reserve=self.max_in_flight // _RESERVED if has_priority else 0,
+            kept_free=self.max_in_flight // _KEPT_FREE if has_others else 0,
+        )
 
 
 class Waiter:
@@ -59,13 +66,14 @@ class Waiter:
 class Gate:
     """The places of one worker.
 
-    While nobody waits and places are free, `in_flight < open_below` holds: a request may then take its place by adding
-    one to `in_flight` and to `held[name]`, without a call. Everybody else awaits `enter`. Both end with `leave`.
+    While nobody waits and there are places for everybody, `in_flight < open_below` holds: a request may then take its
+    place by adding one to `in_flight` and to `held[name]`, without a call. Everybody else awaits `enter`. Both end with
+    `leave`.
 
     A place is taken when all of a request is here. Bodies that are still coming have bounds of their own: `uploads`.
 
     Places that come free go round the callers that wait, oldest request first. A caller that would hold more than half
-    of all places is passed over while another one can be served.
+    of all places is passed over while another one can be served, and gets none of the last ones.
     """
 
     __slots__ = (
@@ -210,22 +218,26 @@ class Gate:
         greedy = None
         for name, queue in self._queues.items():
             first = queue[0]
-            if self.in_flight >= self._places(is_priority=first.is_priority):
+            if self.in_flight >= self._places(name, is_priority=first.is_priority):
                 continue
             if self.held[name] < fair_share:
                 return first
             greedy = greedy or first
         return greedy
 
-    def _places(self, *, is_priority: bool) -> int:
+    def _places(self, name: str | None, *, is_priority: bool) -> int:
+        """How many this caller may help to fill; None: any caller."""
         limits = self.limits
         if self._shedding is not None:
             return max(1, limits.max_in_flight // _TRICKLE)
-        return limits.max_in_flight if is_priority else limits.max_in_flight - limits.reserve
+        places = limits.max_in_flight if is_priority else limits.max_in_flight - limits.reserve
+        if limits.kept_free and (name is None or self.held[name] >= limits.max_in_flight // 2):
+            places -= limits.kept_free
+        return places
 
     def _foresee(self, name: str, *, is_priority: bool) -> ShedReason | None:
         """Why `ask` would refuse at once, if it does."""
-        if self.in_flight < self._places(is_priority=is_priority):
+        if self.in_flight < self._places(name, is_priority=is_priority):
             return None
         if self._shedding is not None:
             return self._shedding
@@ -255,4 +267,4 @@ class Gate:
 
     def _set_open(self) -> None:
         is_crowded = self.waiting or self._shedding is not None
-        self.open_below = 0 if is_crowded else self._places(is_priority=False)
+        self.open_below = 0 if is_crowded else self._places(None, is_priority=False)

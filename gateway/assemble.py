@@ -300,7 +300,7 @@ def _overload(config: Config, workers: int) -> OverloadLimits:
         memory_bytes=memory_bytes,
         max_connections=given.max_connections,
     )
-    return limits.for_keys(has_priority=any(key.priority for key in config.keys))
+    return limits.for_keys(has_priority=any(key.priority for key in config.keys), has_others=len(config.keys) > 1)
 
 
 def _retries(config: Config, budgets: dict[str, RetryBudget]) -> Retries:

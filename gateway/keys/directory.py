@@ -99,7 +99,9 @@ class KeyDirectory:
             self._logger.warning("keys not in use", problems=problems)
         self._unusable = tuple(problems)
         has_priority = any(caller.is_priority for caller in keys.values())
-        return replace(runtime, keys=keys, overload=runtime.overload.for_keys(has_priority=has_priority))
+        has_others = len({caller.name for caller in keys.values()}) > 1
+        overload = runtime.overload.for_keys(has_priority=has_priority, has_others=has_others)
+        return replace(runtime, keys=keys, overload=overload)
 
     async def refresh(self) -> None:
         """Read what has changed in the store. Nothing is raised: what is known stays."""

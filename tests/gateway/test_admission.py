@@ -27,7 +27,7 @@ class GateMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.limits = OverloadLimits(max_in_flight=6, queue_max=5, reserve=1)
+        self.limits = OverloadLimits(max_in_flight=6, queue_max=5, reserve=1, kept_free=1)
         self.gate = Gate(self.loop, Metrics(CollectorRegistry()).admission, self.limits, Random(1))
         self.served: list[str] = []
         self.queued = []
@@ -117,16 +117,19 @@ class GateMachine(RuleBasedStateMachine):
         self.gate.shed(ShedReason.MEMORY if is_shedding else None)
         self.sort_out()
 
-    @rule(most=st.integers(1, 8), queue=st.integers(0, 5), reserve=st.integers(0, 1))
-    def reload(self, most, queue, reserve):
-        self.limits = OverloadLimits(most, queue, 1.0, min(reserve, most - 1))
+    @rule(most=st.integers(1, 8), queue=st.integers(0, 5), reserve=st.integers(0, 1), kept_free=st.integers(0, 1))
+    def reload(self, most, queue, reserve, kept_free):
+        reserve = min(reserve, most - 1)
+        self.limits = OverloadLimits(most, queue, 1.0, reserve, kept_free=min(kept_free, most - 1 - reserve))
         self.gate.use(self.limits)
         self.sort_out()
 
     def fits(self, name, in_flight):
         limits = self.limits
-        most = 1 if self.is_shedding else limits.max_in_flight - (0 if CALLERS[name] else limits.reserve)
-        return in_flight < most
+        most = limits.max_in_flight - (0 if CALLERS[name] else limits.reserve)
+        if self.served.count(name) >= limits.max_in_flight // 2:
+            most -= limits.kept_free
+        return in_flight < (1 if self.is_shedding else most)
 
     @invariant()
     def books_are_right(self):
@@ -146,7 +149,7 @@ class GateMachine(RuleBasedStateMachine):
     def a_place_without_a_call_is_a_free_one(self):
         if self.gate.open_below:
             assert not self.queued
-            assert self.gate.open_below <= self.limits.max_in_flight - self.limits.reserve
+            assert self.gate.open_below <= self.limits.max_in_flight - self.limits.reserve - self.limits.kept_free
 
 
 class BoundedGateMachine(GateMachine):
@@ -282,6 +285,27 @@ def test_a_flood_of_one_caller_leaves_room_for_another():
     assert done.count("small") == 3
     assert done.count("small refused") == 0
     assert done.count("flood refused") == 13
+
+
+@pytest.mark.parametrize(("has_others", "held"), [(True, 9), (False, 10)])
+def test_long_streams_of_one_caller_do_not_shut_the_others_out(has_others, held):
+    """Its places do not come free for minutes; alone it may have all of them."""
+
+    async def main():
+        gate = gate_of(asyncio.get_running_loop(), max_in_flight=10, queue_max=20, queue_wait_s=1.0)
+        gate.use(gate.limits.for_keys(has_priority=False, has_others=has_others))
+        flood = [asyncio.create_task(served(gate, "flood", 300.0)) for _ in range(15)]
+        await asyncio.sleep(0.1)
+        assert gate.held["flood"] == held
+        small = asyncio.create_task(served(gate, "small", 1.0))
+        await asyncio.sleep(0.1)
+        assert gate.held["small"] == has_others, "at once"
+        await asyncio.sleep(2.0)
+        assert (gate.held["flood"], gate.waiting) == (held, 0)
+        ends = await asyncio.gather(*flood, small, return_exceptions=True)
+        assert isinstance(ends[-1], RefusedError) is not has_others
+
+    run_virtual(main())
 
 
 def test_priority_has_places_of_its_own():
