@@ -99,6 +99,37 @@ def test_a_purge_reaches_the_other_and_what_is_in_redis(redis, purge):
     play(story())
 
 
+def test_a_purge_takes_nothing_else_from_the_other(redis):
+    async def story():
+        async with replicas(redis.url, QUICK, QUICK) as (one, two):
+            await one.ask()
+            await one.written()
+            await two.ask()
+            for purge in (Purge(name="other"), Purge(tag="t"), Purge(caller="another")):
+                one.keeper.purge(purge)
+            assert await one.redis.purges.told(20)
+            await until(lambda: two.redis.log.seq == one.redis.log.seq == 3)
+            assert (len(one.keeper.shelf), len(two.keeper.shelf)) == (1, 1)
+            two.keeper.shelf.drop(next(iter(two.keeper.shelf)).key)
+            assert (await two.ask()).cache is CacheUse.HIT, "nor from Redis"
+
+    play(story())
+
+
+def test_who_has_little_time_does_not_wait_for_redis(redis):
+    async def story():
+        async with replicas(redis.url, QUICK) as (one, two):
+            await one.ask()
+            await one.written()
+            waits = PATIENT.shared_wait_s
+            assert (await two.ask(timeout_s=3.9 * waits)).cache is CacheUse.MISS
+            assert not two.redis.lookups
+            two.keeper.shelf.drop(next(iter(two.keeper.shelf)).key)
+            assert (await two.ask(timeout_s=4.1 * waits)).cache is CacheUse.HIT
+
+    play(story())
+
+
 def test_a_call_that_began_before_a_purge_elsewhere_leaves_nothing(redis):
     async def story():
         async with replicas(redis.url, QUICK, QUICK) as (one, two):

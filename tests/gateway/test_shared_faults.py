@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.caching.shared import Place
+from gateway.caching.shared_scripts import READ
 from policies.cache.purge import Purge
 from policies.outcome import CacheUse
 from tests.fakes.redis import RedisLine, RedisServer
@@ -107,6 +109,33 @@ def test_a_purge_while_redis_is_away_is_told_when_it_is_back(redis):
     play(story())
 
 
+def test_what_was_read_before_a_purge_and_arrives_after_it_is_given_to_nobody(redis):
+    async def story():
+        async with replicas(redis.url, QUICK, QUICK) as (one, _):
+            await one.ask("purged")
+            await one.written()
+            (entry,) = one.keeper.shelf
+            one.keeper.shelf.drop(entry.key)
+            ask, is_read, may_arrive = one.redis.link.run, asyncio.Event(), asyncio.Event()
+
+            async def late(script, key, body, timeout_s=None):
+                answer = await ask(script, key, body, timeout_s)
+                if script is READ and b'"wanted":[]' not in body:
+                    is_read.set()
+                    await may_arrive.wait()
+                return answer
+
+            one.redis.link.run = late
+            asked = asyncio.create_task(one.ask("purged"))
+            await is_read.wait()
+            one.keeper.purge(Purge(name="m"))
+            assert await one.redis.purges.told(20)
+            may_arrive.set()
+            assert (await asked).cache is CacheUse.MISS
+
+    play(story())
+
+
 def test_a_full_redis_keeps_nothing_new_and_fails_nobody(redis):
     async def story():
         async with replicas(redis.url, *[QUICK] * 4) as (one, two):
@@ -143,6 +172,25 @@ def test_the_last_of_the_memory_is_for_what_needs_it_more(redis):
             finally:
                 redis.ask("CONFIG", "SET", "maxmemory", "0")
                 redis.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+
+    play(story())
+
+
+def test_a_place_holds_what_answers_the_same_question_of_the_same_caller(redis):
+    async def story():
+        async with replicas(redis.url, QUICK) as (one, _):
+            await one.ask("Who wrote Faust?")
+            (entry,) = one.keeper.shelf
+            assert entry.loose_key is not None
+            for key, loose_key, holds in (
+                (entry.key, None, True),
+                (b"k" * 32, entry.loose_key, True),
+                (b"k" * 32, entry.key, False),
+                (entry.loose_key, None, False),
+                (b"k" * 32, None, False),
+            ):
+                assert Place(key, loose_key, entry.partition, b"").holds(entry) is holds
+                assert not Place(key, loose_key, "key:another", b"").holds(entry)
 
     play(story())
 
