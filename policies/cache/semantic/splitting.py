@@ -99,7 +99,7 @@ def _take(text: str, tokens: list[Token]) -> None:
             _word(chunk, tokens, is_start)
             is_start = is_start and tokens[-1].value in COURTESY
             continue
-        bare = _bare(chunk)
+        bare = "" if chunk == "-" and tokens and tokens[-1].kind == NUMBER else _bare(chunk)
         if bare:
             _odd(bare, tokens, is_start)
         elif chunk in _OPERATIONS and chunk != "!":
