@@ -114,8 +114,8 @@ _PAIRS = """
     urgent-trivial usual-rare vacant-occupied vague-precise valid-invalid valid-expired vertical-diagonal
     victim-attacker victory-loss visible-invisible voluntary-forced wake-doze warm-chilly wax-wane weekday-weekend
     whisper-shout white-brown wild-tame wild-domestic win-fail winner-runner_up winning-losing win-draw
-    plus-less minus-markup plus-time plus-over minus-time minus-over time-over power-time power-plus power-minus power-over
-    register-close register-delete register-cancel register-deactivate
+    plus-less minus-markup plus-time plus-over minus-time minus-over time-over power-time power-plus power-minus
+    power-over register-close register-delete register-cancel register-deactivate
     work-play worsen-recover worth-worthless wrap-unwrap wrong-right young-elderly young-aged zip-unzip
     zoom_in-zoom_out ban-allow ban-permit ban-lift legalise-ban accept-deny allow-ban appreciate-resent arm-disarm
     assign-unassign backup-restore back_up-restore base-derived batch-streaming blacklist-whitelist
