@@ -44,6 +44,7 @@ class Flight:
         self.asked_s = asked_s
         self._memory = room
         self._is_long = False
+        self._is_left = False
         self._loop = loop
         self._lead: Sink | None = lead
         self._news: asyncio.Future[None] | None = None
@@ -104,7 +105,7 @@ class Flight:
     @property
     def is_joinable(self) -> bool:
         """Whether somebody who comes now gets everything from the beginning, and soon."""
-        return not self.is_over and not self._is_long
+        return not (self.is_over or self._is_long or self._is_left)
 
     def join(self) -> int:
         """One more waits. Returns its number."""
@@ -118,7 +119,8 @@ class Flight:
         """Somebody has what it wanted, or gave up. Whether nobody is left."""
         del self._followers[number]
         self._make_room()
-        return not self._followers and self._lead is None
+        self._is_left = not self._followers and self._lead is None
+        return self._is_left
 
     def leave_lead(self, ending: Ending) -> bool:
         """The request that began it is gone, and ends so. Whether nobody is left: then it gets what is still written,
@@ -128,6 +130,8 @@ class Flight:
             self._lead = None
             if not self.is_complete:
                 self.call.left_as = ending
+        else:
+            self._is_left = True  # about to be ended: whoever comes in this moment would end with it
         return not self._followers
 
     @property

@@ -9,12 +9,15 @@ from gateway.caching.giving import Giver, write
 from gateway.caching.kept import Given, head_lines, source_of
 from gateway.caching.question import Question
 from gateway.pipeline import early_ending
+from gateway.wire import answers
 from policies.cache.shelf import Shelf
 from policies.outcome import CacheUse, Ending, Outcome
+from providers.base import ErrorKind, ProviderError
 from routing.decision import Decision
 
 # Who asks twice in vain asks for itself: errors are nobody else's.
 _MOST_FLIGHTS = 2
+_CUT = ProviderError(ErrorKind.LOCAL, "The call that this answer comes from was ended.")
 
 
 class Following:
@@ -103,6 +106,8 @@ class Following:
                     break
                 else:
                     await flight.news()
+            if outcome is not None and flight.call.ending not in ("ok", "interrupted"):
+                await write(question.sink, answers.error_frame(_CUT))  # the call was ended, and had no last word
         except asyncio.CancelledError as cancelled:
             if outcome is None:
                 self._gone(question, flight, joined, early_ending(cancelled))

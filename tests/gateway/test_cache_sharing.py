@@ -173,12 +173,14 @@ def test_a_stream_that_breaks_is_written_down_as_broken_for_all_who_went_along()
 
 def test_a_call_that_we_cut_is_no_answer_for_those_who_went_along():
     async def work(scene):
-        tasks = [asyncio.create_task(scene.ask(stream=True)) for _ in range(3)]
+        readers = [Reader() for _ in range(3)]
+        tasks = [asyncio.create_task(scene.ask(stream=True, sink=reader)) for reader in readers]
         await asyncio.sleep(0.7)
         (flight,) = scene.keeper._flights.by_key.values()
         flight.task.cancel("shutdown")
         ends = await asyncio.gather(*tasks, return_exceptions=True)
         assert [end.ending for end in ends[1:]] == ["shutdown"] * 2
+        assert all(b"stream_interrupted" in reader.data for reader in readers[1:]), "a silent end"
         assert scene.value("signalbox_requests_total", outcome="shutdown") == 3
         assert scene.value("signalbox_cache_saved_usd_total") == 0
 
@@ -225,6 +227,19 @@ def test_who_has_all_of_a_stream_is_answered_while_its_call_lingers():
         assert scene.value("signalbox_requests_total", outcome="ok") == 3
 
     play(work)
+
+
+def test_nobody_joins_a_call_that_is_about_to_be_ended():
+    async def work(scene):
+        first = asyncio.create_task(scene.ask(stream=True))
+        await asyncio.sleep(0.7)
+        first.cancel()
+        await asyncio.sleep(0)
+        second = await scene.ask(stream=True)  # in the moment between
+        await asyncio.wait([first])
+        assert (second.ending, second.cache, scene.transport.opened) == ("ok", CacheUse.MISS, 2)
+
+    play(work, STREAM, STREAM)
 
 
 @pytest.mark.parametrize("stream", [False, True])
