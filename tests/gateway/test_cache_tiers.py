@@ -137,3 +137,24 @@ def test_a_vector_that_is_too_long_is_kept_nowhere():
         assert (len(scene.keeper.shelf), store.kept) == (0, [])
 
     play(work, _vectors(1.0), rules=CacheRules(max_entry_bytes=10))
+
+
+def test_what_is_shared_with_those_who_wait_and_not_kept_is_not_told_either():
+    async def work(scene):
+        tier = Elsewhere()
+        attach(scene, tier)
+        ends = await asyncio.gather(scene.ask(), scene.ask())
+        assert [end.cache for end in ends] == [CacheUse.MISS, CacheUse.SHARED]
+        assert tier.kept == []
+
+    cut = {**WHOLE, "choices": [WHOLE["choices"][0] | {"finish_reason": "length"}]}
+    play(work, Answer([0.5, b"7,3," + json.dumps(cut).encode(), None]))
+
+
+def test_where_answers_are_kept_for_bad_times_alone_nobody_waits_for_another():
+    async def work(scene):
+        ends = await asyncio.gather(scene.ask(), scene.ask())
+        assert [end.cache for end in ends] == [CacheUse.MISS] * 2
+        assert (await scene.ask()).cache is CacheUse.MISS
+
+    play(work, *[REPLY] * 3, rules=CacheRules(is_exact=False, ttl_s=0.0, stale_s=86400))
