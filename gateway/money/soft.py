@@ -1,5 +1,6 @@
 """What happens before a budget is used up: a header, another route for the caller, a message to the operator."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from math import inf
@@ -9,10 +10,11 @@ from typing import Any
 from gateway.money.tab import Tab
 from gateway.telemetry.logs import Logger
 from policies.scopes import Scope
-from policies.stores.base import Denied, Granted, Meter, Settlement, Store, Unit, Verdict
+from policies.stores.base import Granted, Meter, Settlement, Store, Unavailable, Unit, Verdict
 from policies.windows import Calendar, CalendarWindow, RollingWindow, Window
 
 _WEBHOOK_S = 5.0
+_ASK_AGAIN_S, _ASKED_AT_MOST = 0.5, 20  # a store that is away for longer keeps nobody from telling
 _DAY_S = 86_400.0
 _SOONER = 0.99  # a part of a rolling window counts until all of it has left, and whoever told may tell again by then
 
@@ -129,21 +131,26 @@ class SoftLimits:
 
 
 async def _is_first(store: Store, scope: Scope) -> bool:
-    """Whether no process has told of this budget in its window yet; True as well where the store cannot say.
+    """Whether no process has told of this budget in its window yet; True as well where the store cannot say for long.
 
-    A limit of one per window, taken at once: whoever gets it is the first, in any store.
+    A limit of one per window, taken at once: whoever gets it is the first, in any store. Nobody takes it for itself
+    while the store is away, as others then would too.
     """
     window = scope.meter.window
     if not isinstance(window, CalendarWindow) or window.unit is Calendar.TOTAL:
         length_s = window.length_s if isinstance(window, RollingWindow) else _DAY_S
         window = RollingWindow(length_s * _SOONER)
-    meter = Meter(f"webhook/{scope.meter.id}", Unit.REQUESTS, 1, window, on_error="local")
-    hold_id = f"webhook-{secrets.token_hex(8)}"
-    answer = store.hold(hold_id, [(meter, 1)], _WEBHOOK_S)
-    verdict: Verdict = answer if isinstance(answer, Verdict) else await answer
-    if isinstance(verdict, Granted):
-        store.settle(Settlement(hold_id, [1]))
-    return not isinstance(verdict, Denied)
+    meter = Meter(f"webhook/{scope.meter.id}", Unit.REQUESTS, 1, window, on_error="deny")
+    for _ in range(_ASKED_AT_MOST):
+        hold_id = f"webhook-{secrets.token_hex(8)}"
+        answer = store.hold(hold_id, [(meter, 1)], _WEBHOOK_S)
+        verdict: Verdict = answer if isinstance(answer, Verdict) else await answer
+        if isinstance(verdict, Granted):
+            store.settle(Settlement(hold_id, [1]))
+        if not isinstance(verdict, Unavailable):
+            return isinstance(verdict, Granted)
+        await asyncio.sleep(_ASK_AGAIN_S)
+    return True
 
 
 def _header_name(scope: Scope) -> bytes:

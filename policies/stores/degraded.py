@@ -1,8 +1,8 @@
 """What goes on while Redis does not: limits are counted by each process for itself, budgets where the operator says so.
 
-A request whose meters all may be counted locally (`Meter.on_error`; limits always are) is answered from memory while
-Redis is away, against a share of what is left. What it used is told to Redis by id when that is back. All replicas
-together can go over a budget by what the others spent between the last answer of Redis here and its failure.
+A request whose meters all may be counted locally (`Meter.on_error`; limits of callers always are) is answered from
+memory while Redis is away, against a share of what is left. What it used is told to Redis by id when that is back. All
+replicas together can go over a budget by what the others spent between the last answer of Redis here and its failure.
 
 What is left of a share outlives a restart in `Shares`. Without those, a process that has not heard of a budget from
 Redis since its start does not pay from it: nobody knows what those before it spent.
@@ -164,8 +164,10 @@ class FallbackStore:
 
     def _may_be_here(self, lines: Lines) -> bool:
         """Whether all may be counted locally, and enough is known of what others spent before."""
+        if any(meter.on_error == "deny" for meter, _ in lines):
+            return False
         money = [meter for meter, _ in lines if meter.unit is Unit.NUSD]
-        return all(_is_soft(meter) and (self._shares is not None or meter.id in self._known) for meter in money)
+        return self._shares is not None or all(meter.id in self._known for meter in money)
 
     def _take(self, hold_id: str, lines: Lines, lease_s: float, *, is_dispatched: bool) -> Verdict:
         self._counted.update(meter.id for meter, _ in lines)

@@ -2,7 +2,12 @@
 
 import asyncio
 import json
+from math import inf
 
+import pytest
+
+from policies.stores.base import Unavailable
+from policies.stores.memory import MemoryStore
 from providers.base import Usage
 from tests.fakes.virtual_time import run_virtual
 from tests.gateway.money_scene import Scene, request_of, runtime_of
@@ -135,6 +140,37 @@ def test_the_operator_is_told_once_however_many_processes_see_it():
             assert one.store.open_holds() == []
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("away_s", "is_told"), [(3.0, False), (60.0, True)])
+def test_a_store_that_is_away_is_asked_again_before_the_operator_is_told_twice(away_s, is_told):
+    """Another process has told already, and only the store knows that; one that stays away keeps nobody from it."""
+
+    class Away(MemoryStore):
+        until = inf
+
+        def hold(self, hold_id, lines, lease_s, *, is_dispatched=False):
+            if hold_id.startswith("webhook") and asyncio.get_running_loop().time() < self.until:
+                return Unavailable("it is away")
+            return super().hold(hold_id, lines, lease_s, is_dispatched=is_dispatched)
+
+    async def scenario():
+        loop = asyncio.get_running_loop()
+        posted = []
+
+        async def post(url, message):
+            posted.append(message["budget"])
+
+        store, settings = Away(loop.time), runtime(window="day", webhook="http://127.0.0.1:9/hook")
+        for store.until, tokens in ((0.0, 1100), (loop.time() + away_s, 500)):
+            scene = Scene(settings, store)
+            scene.soft._post = post
+            await spend(scene, tokens)
+            await asyncio.gather(*scene.started)
+        assert posted == ["own"] * (1 + is_told)
+        assert store.open_holds() == []
+
+    run_virtual(scenario())
 
 
 def test_a_webhook_that_fails_stands_in_the_log_and_harms_nobody():

@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.gateway import Gateway
 from tests.fakes.upstream import FakeUpstream
 from tests.money.crowd import Client, Result
+from tests.money.hook import Hook
 from tests.money.provider import Provider
 from tests.money.setup import balance, check_bill, money_config, secret, wait_entries, wait_no_holds
 
@@ -21,9 +22,9 @@ LOW_NUSD, HIGH_NUSD = 2_000_000, 4_000_000
 _PATIENCE_S = 20.0
 
 
-def config(upstream: FakeUpstream, limit_nusd: int) -> dict[str, Any]:
+def config(upstream: FakeUpstream, limit_nusd: int, **more: Any) -> dict[str, Any]:
     """One budget, of a key in the file and of those that are made later."""
-    budgets = {"all": {"limit_usd": limit_nusd / 1e9, "window": "total"}}
+    budgets = {"all": {"limit_usd": limit_nusd / 1e9, "window": "total", **more}}
     return money_config(upstream, budgets, {"payer": {"budget": "all"}})
 
 
@@ -69,12 +70,14 @@ def check_spent(gateway: Gateway, provider: Provider, limit_nusd: int) -> None:
 
 
 def test_the_limit_is_raised_in_the_file_while_it_is_spent(upstream: FakeUpstream) -> None:
+    """And the operator is told that it is nearly used up: once, although every worker sees it again and again."""
     provider = Provider(upstream)
-    with Gateway(config(upstream, LOW_NUSD), workers=WORKERS) as gateway:
+    with Hook() as hook, Gateway(config(upstream, LOW_NUSD, **hook.soft()), workers=WORKERS) as gateway:
         client = Client(gateway.port, secret("payer"), provider)
+        higher = config(upstream, HIGH_NUSD, **hook.soft())
 
         async def story() -> list[Result]:
-            first = await spend_all(client, at_least=10, then=lambda: gateway.write(config(upstream, HIGH_NUSD)))
+            first = await spend_all(client, at_least=10, then=lambda: gateway.write(higher))
             await asyncio.to_thread(wait_limit, gateway, HIGH_NUSD)
             return [*first, *await spend_all(client, at_least=0)]
 
@@ -87,6 +90,7 @@ def test_the_limit_is_raised_in_the_file_while_it_is_spent(upstream: FakeUpstrea
         wait_limit(gateway, LOW_NUSD)
         assert asyncio.run(client.ask("plain", text="hi", max_tokens=1)).status == 429
         assert balance(gateway, "all")["left"] == 0
+        hook.wait_told("all")
 
 
 def test_a_key_made_meanwhile_spends_no_more_than_there_is(upstream: FakeUpstream) -> None:

@@ -12,6 +12,7 @@ from tests.fakes.gateway import Gateway
 from tests.fakes.redis import RedisServer
 from tests.fakes.upstream import FakeUpstream
 from tests.money.crowd import KINDS, Client, Kind, Result
+from tests.money.hook import Hook
 from tests.money.provider import Provider
 from tests.money.setup import (
     balance,
@@ -32,8 +33,8 @@ _AT_ONCE = 16  # of them: a crowd would teach it that everything is slow
 _REFUSED = "insufficient_quota"
 
 
-def config(upstream: FakeUpstream) -> dict[str, Any]:
-    budgets = {"all": {"limit_usd": LIMIT_NUSD / 1e9, "window": "total"}}
+def config(upstream: FakeUpstream, **more: Any) -> dict[str, Any]:
+    budgets = {"all": {"limit_usd": LIMIT_NUSD / 1e9, "window": "total", **more}}
     return money_config(upstream, budgets, {"payer": {"budget": "all"}, "warm": {}})
 
 
@@ -131,11 +132,14 @@ def test_256_at_once(upstream: FakeUpstream, store: str, workers: int) -> None:
 
 
 def test_256_at_once_on_redis(upstream: FakeUpstream) -> None:
+    """Every worker sees that the budget is nearly used up, and the operator is told once."""
     with (
+        Hook() as hook,
         RedisServer() as redis,
-        Gateway(config(upstream), env={"SIGNALBOX_REDIS_URL": redis.url}, workers=4) as gateway,
+        Gateway(config(upstream, **hook.soft()), env={"SIGNALBOX_REDIS_URL": redis.url}, workers=4) as gateway,
     ):
         run(gateway, upstream, 4)
+        hook.wait_told("all")
 
 
 def test_256_at_once_while_redis_dies_and_comes_back(upstream: FakeUpstream) -> None:

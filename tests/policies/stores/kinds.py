@@ -106,11 +106,11 @@ def budget(limit: int = 1000, unit: Calendar = Calendar.DAY, name: str = "team",
 
 
 def per_minute(limit: int = 60, name: str = "team") -> Meter:
-    return Meter(f"limit/{name}/requests/60", Unit.REQUESTS, limit, RollingWindow(60.0))
+    return Meter(f"limit/{name}/requests/60", Unit.REQUESTS, limit, RollingWindow(60.0), on_error="local")
 
 
 def at_once(limit: int = 2, name: str = "team") -> Meter:
-    return Meter(f"limit/{name}/slots", Unit.SLOTS, limit, NoWindow())
+    return Meter(f"limit/{name}/slots", Unit.SLOTS, limit, NoWindow(), on_error="local")
 
 
 def memory(runner: asyncio.Runner) -> Driver:
