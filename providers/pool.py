@@ -4,11 +4,11 @@ import asyncio
 import socket
 import ssl
 from ipaddress import ip_address
-from typing import Any
 
 import aiohappyeyeballs
 
 from providers.http1 import Connection
+from providers.tls import Secured
 
 _SECOND_ADDRESS_AFTER_S = 0.25  # RFC 8305 (Happy Eyeballs), 5: the recommended delay between attempts
 _MAX_IDLE = 256
@@ -51,11 +51,14 @@ class Pool:
         """A new connection to `origin`. Raises OSError (ssl.SSLError among them) and TimeoutError."""
         is_tls, host, port = origin
         loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {"ssl": self._tls, "server_hostname": host} if is_tls else {}
+        connection = Connection(loop)
         async with asyncio.timeout(self._connect_s):
             sock = await _open_socket(loop, host, port, is_public_only=self._is_public_only)
             try:
-                _, connection = await loop.create_connection(lambda: Connection(loop), sock=sock, **options)
+                if is_tls:
+                    await _secure(loop, sock, self._tls, host, connection)
+                else:
+                    await loop.create_connection(lambda: connection, sock=sock)
             except BaseException:
                 sock.close()
                 raise
@@ -109,6 +112,22 @@ def is_public(address: str) -> bool:
     found = ip_address(address.partition("%")[0])
     found = getattr(found, "ipv4_mapped", None) or found
     return found.is_global and not found.is_multicast
+
+
+async def _secure(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, context: ssl.SSLContext, host: str, connection: Connection
+) -> None:
+    """A handshake for `connection`. Raises OSError; however it ends early, the socket ends with it."""
+    try:
+        secured = Secured(loop, context, host, connection)
+    except ValueError:
+        raise ssl.SSLError(ssl.SSL_ERROR_SSL, "that is not the name of a host") from None
+    transport, _ = await loop.create_connection(lambda: secured, sock=sock)
+    try:
+        await secured.ready
+    except BaseException:
+        transport.abort()
+        raise
 
 
 async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int, *, is_public_only: bool) -> socket.socket:
