@@ -1,5 +1,7 @@
 """Near vectors among very many: a graph of neighbours (HNSW, Malkov and Yashunin 2016), with usearch."""
 
+from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +17,9 @@ class Graph:
     """Places by their vectors, with numbers of eight bits: for a choice among which whoever asks looks closely."""
 
     def __init__(self, length: int) -> None:
+        # Loaded after usearch 2.26, onnxruntime 1.31 ends the process with a segmentation fault; before it does not.
+        with suppress(ImportError):
+            import_module("onnxruntime")
         from usearch.index import Index  # noqa: PLC0415 - in an extra, and only where there are very many
 
         self._index: Any = Index(

@@ -1,6 +1,9 @@
 """The nearest entries, by words and by vectors, against the plain way to find them."""
 
 import random
+import subprocess
+import sys
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import given, settings
@@ -50,11 +53,18 @@ def test_vectors_are_found_by_cosine_at_any_length() -> None:
     assert all(cosine >= 0.5 for _, cosine in vectors.nearest(asked, 100, 0.5))
 
 
+def _skip_without(*libraries: str) -> None:
+    """Without loading them here: the order matters."""
+    missing = [library for library in libraries if find_spec(library) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
 def test_among_very_many_nearly_all_neighbours_are_found_and_nothing_that_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     numpy = pytest.importorskip("numpy")
-    pytest.importorskip("usearch")
+    _skip_without("usearch")
     for name, value in {"_BEGIN_GRAPH": 200, "_VERY_MANY": 600, "_MANY": 100_000}.items():
         monkeypatch.setattr(f"policies.cache.semantic.vectors.{name}", value)
     rng = numpy.random.default_rng(3)
@@ -90,6 +100,16 @@ def test_among_very_many_nearly_all_neighbours_are_found_and_nothing_that_is_gon
     assert len(used) == len(asked)
     assert total > 200
     assert found >= 0.98 * total
+
+
+def test_a_graph_does_not_crash_who_loads_an_embedder_after_it() -> None:
+    _skip_without("numpy", "usearch", "onnxruntime")
+    code = (
+        "import numpy\nfrom policies.cache.semantic.graph import Graph\ngraph = Graph(8)\n"
+        "graph.put(3, numpy.ones(8, 'float32'))\nimport onnxruntime\nprint(graph.near(numpy.ones(8, 'float32'), 1))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[3]\n"), done.stderr
 
 
 def test_single_cosines_need_no_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
