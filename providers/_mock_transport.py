@@ -1,6 +1,5 @@
 """The mock provider's side of the transport: an upstream without a network, with the same seam as the HTTP one."""
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Self
@@ -14,9 +13,14 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class MockTransport:
-    """Answers calls from their content. `fault` names a misbehaviour that replaces every model's own behaviour."""
+    """Answers calls from their content. `fault` names a misbehaviour that replaces every model's own behaviour.
 
-    def __init__(self, pace: Pace, *, sleep: Sleep, clock: Callable[[], float], fault: str | None = None) -> None:
+    Without a `sleep` it is asyncio's, imported when the first call is answered: checking a file goes without asyncio.
+    """
+
+    def __init__(
+        self, pace: Pace, *, sleep: Sleep | None, clock: Callable[[], float], fault: str | None = None
+    ) -> None:
         self.pace = pace
         self.sleep = sleep
         self.clock = clock
@@ -99,7 +103,13 @@ class MockExchange:
     async def _pause(self, seconds: float) -> None:
         if seconds == math.inf:
             # Silence is not a matter of time: it must hold under a clock that jumps as well.
-            await asyncio.get_running_loop().create_future()
+            from asyncio import get_running_loop  # noqa: PLC0415 - see MockTransport
+
+            await get_running_loop().create_future()
+        if self._transport.sleep is None:
+            from asyncio import sleep  # noqa: PLC0415 - see MockTransport
+
+            self._transport.sleep = sleep
         await self._transport.sleep(seconds)
 
 

@@ -5,7 +5,6 @@ HTTP it brings its own `transport`. Models named like a failure (`429`, `stall`,
 misbehave on demand, with or without a prefix as in `mock/429`; every other name answers.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +32,7 @@ class Mock(OpenAI):
         self.transport = transport
 
 
-def build(options: ProviderOptions, *, sleep: Sleep = asyncio.sleep, clock: Callable[[], float] = time.time) -> Mock:
+def build(options: ProviderOptions, *, sleep: Sleep | None = None, clock: Callable[[], float] = time.time) -> Mock:
     """The mock for one row of the configuration. Raises ValueError for an option it cannot use.
 
     Options, all optional: `ttft_s` (0.03) and `tpot_s` (0.003), median seconds to the first token and for each further

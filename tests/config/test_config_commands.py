@@ -210,7 +210,17 @@ def test_quick_commands_import_no_server(arguments: list[str]) -> None:
         line.rpartition("|")[2].strip() for line in result.stderr.splitlines() if line.startswith("import time:")
     }
     assert "click" in imported
-    heavy = {"uvicorn", "fastapi", "pyreqwest", "rich", "redis", "pydantic_settings", "prometheus_client", "structlog"}
+    heavy = {
+        "asyncio",
+        "uvicorn",
+        "fastapi",
+        "pyreqwest",
+        "rich",
+        "redis",
+        "pydantic_settings",
+        "prometheus_client",
+        "structlog",
+    }
     assert not heavy & imported
 
 
