@@ -123,7 +123,13 @@ def _of_flights(played: Played, cache: CachePlan) -> Iterator[str]:
 
 
 def _of_kept(led: list[_Led], usual: list[_Led], cache: CachePlan) -> Iterator[str]:
-    good = [own for own in led if own.is_good and own.client.plan.wish != "no-store"]
+    told = [own for own in led if own.is_good and own.client.plan.wish != "no-store"]
+    # What was asked for before what is there already does not take its place.
+    good = [
+        own
+        for own in told
+        if not any(other.began_s > own.began_s and other.outcome.ended < own.outcome.ended for other in told)
+    ]
     for own in usual:
         for before in good:
             is_there = before.outcome.ended + _TIE_S < own.client.arrived_s
