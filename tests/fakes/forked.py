@@ -63,6 +63,9 @@ class Channel:
         self._socket.connect(address)
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        self._socket.close()
+
     def start(
         self, command: Sequence[str], *, folder: Path, env: Mapping[str, str], stdout: Path, stderr: Path
     ) -> "Forked":
@@ -95,7 +98,9 @@ def of_this_process() -> Channel:
         server = ForkServer()
         atexit.register(server.close)
         address = server.address
-    return Channel(address)
+    channel = Channel(address)
+    atexit.register(channel.close)  # before the server's own end
+    return channel
 
 
 class Forked:
