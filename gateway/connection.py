@@ -67,7 +67,6 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         # The parser calls a method written in C, at a fraction of the cost of one of ours.
         self._targets: list[bytes] = []
-        self._fields: dict[bytes, bytes] = {}
         self.on_url = self._targets.append  # type: ignore[method-assign,assignment]
         super().__init__(*arguments, **named)
 
@@ -106,14 +105,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._targets.clear()
         self.headers = []
-        self._fields = {}
         self._in_head = self._has_begun = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # what comes after the body is no part of the head (RFC 9110, 6.5.1)
-            name = name.lower()
-            self._fields[name] = value
-            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -327,7 +319,8 @@ class Connection(HttpToolsProtocol):
         url = self.url
         target = _short_target(url) if len(url) <= _SHORT_TARGET_BYTES else _target_of(url)
         scope["path"], scope["raw_path"], scope["query_string"] = target
-        headers, fields = self.headers, self._fields
+        headers = self.headers
+        fields = dict(headers)  # without what may follow the body (RFC 9110, 6.5.1)
         if len(fields) < len(headers):
             fields = http.with_lists_joined(headers)
         scope["headers"], scope[http.FIELDS] = headers, fields

@@ -24,7 +24,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:/+=-]{1,128}")
 async def serve_exchange(service: Service, operation: Operation, scope: Scope, receive: Receive, send: Send) -> None:
     """One model call from head to last byte."""
     started = service.clock()
-    headers = http.fields_of(scope)
+    headers = scope[http.FIELDS] if http.FIELDS in scope else http.fields_of(scope)
     request_id = request_id_of(service, headers)
     pipeline = service.pipeline
     service.in_flight += 1
