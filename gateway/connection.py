@@ -6,25 +6,23 @@ uvicorn is pinned, because these classes rely on the shape of its own.
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
 from math import inf
 from random import Random
 from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from gateway import request_head
 from gateway.http_exchange import Exchange
-from gateway.request_head import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from gateway.slow_readers import ReaderWatch
 from gateway.wire import answers, http, refusals
 
+_MAX_HEAD_BYTES = 32 * 1024
+_MAX_HEADERS = 100
 _HEAD_S = 20.0  # for a request head to arrive, from its first byte or from the connection's start
-_SHORT_TARGET_BYTES = 128
+_MAX_TARGET_BYTES = 8 * 1024
 _FIRST_WORD_S = 1.0  # for a request to arrive that was on its way when the server stopped listening
 _LAST_LOOK_S = 0.02
 _MAX_PIPELINED = 16  # requests that wait for the answer before them
@@ -33,6 +31,7 @@ _WRITE_STALL_S = 30.0  # in which a client that has bytes to read has to take so
 _SURPLUS = 10
 _WATCHING = (b"/healthz", b"/readyz", b"/metrics")
 _Task = asyncio.Task[Any]
+_UPGRADE_FIELDS = frozenset({b"upgrade", b"http2-settings"})
 _CRLF = b"\r\n"
 
 
@@ -59,28 +58,12 @@ class Connection(HttpToolsProtocol):
     _is_surplus = False
     idle_until = inf  # when the wait for the next request is over (loop time)
     server_state: DrainingState
-    cycle: Exchange
     head_s = _HEAD_S
     write_stall_s = _WRITE_STALL_S
     first_word_s = _FIRST_WORD_S
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        # The parser calls a method written in C, at a fraction of the cost of one of ours.
-        self._targets: list[bytes] = []
-        self.on_url = self._targets.append  # type: ignore[method-assign,assignment]
-        super().__init__(*arguments, **named)
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._common = {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": "1.1",
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": self.root_path,
-        }
         self._head_timer = self.loop.call_later(self.head_s, self._head_is_late)
         if len(self.connections) > self.server_state.max_connections:
             self._find_room()
@@ -97,23 +80,21 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.send_400_response("")
             return
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse_at_once(request_head.too_large())
+        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse_at_once(_head_refusal(f"The request head is larger than {_MAX_HEAD_BYTES} bytes."))
         elif self._in_head and self._head_timer is None and not self.transport.is_closing():
             self._head_timer = self.loop.call_later(self.head_s, self._head_is_late)
 
     def on_message_begin(self) -> None:
-        self._targets.clear()
-        self.headers = []
+        super().on_message_begin()
         self._in_head = self._has_begun = True
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return  # the parser ends here without the body; `_stay_with_http` begins anew
-        self.url = b"".join(self._targets)
         # Bytes of a body that came in the same packet were counted as well, so a small count needs no closer look.
         # A head that began within this packet, after the request before it, is in neither count alone.
-        is_suspect = self._head_bytes + self._packet_bytes > MAX_TARGET_BYTES or len(self.headers) > MAX_FIELDS
+        is_suspect = self._head_bytes + self._packet_bytes > _MAX_TARGET_BYTES or len(self.headers) > _MAX_HEADERS
         if len(self.pipeline) >= _MAX_PIPELINED:
             self._closing_for("pipeline")
             raise ValueError("too many requests ahead of their answers")  # the parser stops here
@@ -127,7 +108,7 @@ class Connection(HttpToolsProtocol):
         refusal = self._judge_head() if is_suspect or self._is_surplus else None
         cycle = self._new_cycle()
         existing, self.cycle = self.cycle, cycle
-        app = self.app if refusal is None else request_head.refusing(refusal, self._note(refusal))
+        app = self.app if refusal is None else _refusing(refusal, self._note(refusal))
         if existing is None or existing.response_complete:
             self._start_asgi_task(cycle, app)
         else:
@@ -147,26 +128,12 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
             self._closing_for("silent")
 
-    def on_body(self, body: bytes) -> None:
-        cycle = self.cycle
-        if cycle.response_complete:
-            return
-        if cycle.body:
-            cycle.append(body)
-        else:
-            cycle.body = body  # nearly every body comes in one piece
-        if len(cycle.body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
-        if cycle.is_heard:
-            cycle.message_event.set()
-
     def on_message_complete(self) -> None:
         cycle = self.cycle
-        if cycle is None or cycle.response_complete or self._in_head:  # after the head of an upgrade there is no more
+        if cycle is None or cycle.response_complete or self.parser.should_upgrade():
             return
         cycle.more_body = False
-        if cycle.is_heard:
-            cycle.message_event.set()
+        cycle.message_event.set()
         # A large body stops the reading until it is taken; all of it is here, and only reading tells who has left.
         if self.flow.read_paused and not self.pipeline:
             self.flow.resume_reading()
@@ -180,11 +147,15 @@ class Connection(HttpToolsProtocol):
         if method == b"CONNECT":
             self.send_400_response("")
             return
-        version = self.parser.get_http_version()
-        head = request_head.without_upgrade(method, b"".join(self._targets), version, self.headers)
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                lines += [b"connection: close"] if b"close" in value.lower() else []
+            elif name not in _UPGRADE_FIELDS:
+                lines.append(b"%b: %b" % (name, value))
         self.parser = httptools.HttpRequestParser(self)
         self._in_head, self._head_bytes = True, 0
-        self.data_received(head + rest)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def on_response_complete(self) -> None:
         """As uvicorn has it, but with one timer for all of a connection: to make and end one for each request would be
@@ -307,38 +278,40 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the signature is uvicorn's
         # The parser stops at a target of 64 KiB, which is no nonsense but long.
-        is_long = sum(map(len, self._targets)) > MAX_TARGET_BYTES
-        self._refuse_at_once(request_head.target_too_long() if is_long else refusals.malformed_http())
+        is_long = len(self.url) > _MAX_TARGET_BYTES
+        self._refuse_at_once(_target_refusal() if is_long else refusals.malformed_http())
 
     def _new_cycle(self) -> Exchange:
-        scope: http.Scope = self._common.copy()
+        scope = self.scope
         version = self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
         if version != "1.1":
             scope["http_version"] = version
-        scope["method"] = self.parser.get_method().decode("ascii")
-        url = self.url
-        target = _short_target(url) if len(url) <= _SHORT_TARGET_BYTES else _target_of(url)
-        scope["path"], scope["raw_path"], scope["query_string"] = target
-        headers = self.headers
-        fields = dict(headers)  # without what may follow the body (RFC 9110, 6.5.1)
-        if len(fields) < len(headers):
-            fields = http.with_lists_joined(headers)
-        scope["headers"], scope[http.FIELDS] = headers, fields
-        scope["state"] = self.app_state.copy()
+        target = httptools.parse_url(self.url)
+        raw_path = target.path or b"/"
+        path = raw_path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = target.query or b""
         state = self.server_state
         is_unwelcome = state.is_draining or state.is_short_of_memory or self._is_surplus
-        # Without names: a class that is called with many of them makes a dictionary first, and looks each of them up.
-        exchange = scope[http.CHANNEL] = Exchange(
+        has_access_log = False
+        # Without names: a class that is called with eleven of them makes a dictionary first, and looks each of them up.
+        exchange = Exchange(
             scope,
             self.transport,
             self.flow,
             self.logger,
+            self.access_logger,
+            has_access_log,
             state.default_headers,
-            fields.get(b"expect", b"").lower() == b"100-continue",
+            asyncio.Event(),
+            self.expect_100_continue,
             version != "1.0" and self.parser.should_keep_alive() and not is_unwelcome,
             self.on_response_complete,
-            self._watch_reader,
         )
+        exchange.on_left_over = self._watch_reader
+        scope[http.CHANNEL] = exchange  # type: ignore[literal-required]
         return exchange
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -347,9 +320,12 @@ class Connection(HttpToolsProtocol):
         self.tasks.add(task)
 
     def _judge_head(self) -> refusals.RefusedError | None:
-        refusal = request_head.refuse(self.url, self.headers)
-        if refusal is not None:
-            return refusal
+        if len(self.url) > _MAX_TARGET_BYTES:
+            return _target_refusal()
+        if len(self.headers) > _MAX_HEADERS:
+            return _head_refusal(f"The request has more than {_MAX_HEADERS} header fields.")
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > _MAX_HEAD_BYTES:
+            return _head_refusal(f"The request head is larger than {_MAX_HEAD_BYTES} bytes.")
         if self._is_surplus and self.url.partition(b"?")[0] not in _WATCHING:
             self._closing_for("too_many")
             return refusals.overloaded(self.server_state.rng.randint(1000, 5000))
@@ -379,12 +355,17 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-def _target_of(url: bytes) -> tuple[str, bytes, bytes]:
-    """Path, the path as it was written, and query. Raises httptools.HttpParserInvalidURLError."""
-    target = httptools.parse_url(url)
-    raw_path = target.path or b"/"
-    path = raw_path.decode("ascii")
-    return unquote(path) if "%" in path else path, raw_path, target.query or b""
+def _target_refusal() -> refusals.RefusedError:
+    return refusals.head_too_large(f"The request target is longer than {_MAX_TARGET_BYTES} bytes.", 414)
 
 
-_short_target = lru_cache(maxsize=64)(_target_of)  # most requests ask for one of a few
+def _head_refusal(reason: str) -> refusals.RefusedError:
+    return refusals.head_too_large(reason, 431)
+
+
+def _refusing(error: refusals.RefusedError, request_id: str) -> Callable[..., Any]:
+    async def app(_scope: http.Scope, _receive: http.Receive, send: http.Send) -> None:
+        headers = answers.refusal_headers(error.refusal, request_id)
+        await http.send_whole(send, error.refusal.status, headers, answers.refusal_body(error.refusal))
+
+    return app

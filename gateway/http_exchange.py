@@ -4,62 +4,25 @@ uvicorn is pinned, because this class relies on the shape of its own.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
-
-from gateway.wire import http
 
 _LINGER_S = 1.0
 _CRLF = b"\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class _Unheard:
-    """In the place of an event that nobody waits for: most requests are whole before anybody asks for them."""
-
-    def set(self) -> None: ...
-
-
 class Exchange(RequestResponseCycle):
     """One request and its answer: ASGI's `receive` and `send`, and beside them the Channel for our own endpoints.
 
-    The head is written together with the first piece of the body. `is_heard`: somebody waits for what arrives. `body`
-    is what nobody has taken yet.
+    The head is written together with the first piece of the body.
     """
 
-    # What differs between requests stands in the object; what most of them never change stands here.
-    access_log = disconnected = response_started = response_complete = is_heard = False
-    more_body = True
-    message_event: Any = _Unheard()
-    body: Any = b""
     _head = b""
     _is_chunked = False
-
-    def __init__(  # uvicorn's own sets as many fields again, for a `send` that is not used here
-        self,
-        scope: http.Scope,
-        transport: asyncio.Transport,
-        flow: FlowControl,
-        logger: logging.Logger,
-        default_headers: list[tuple[bytes, bytes]],
-        expects_continue: bool,
-        keep_alive: bool,
-        on_response: Callable[[], None],
-        on_left_over: Callable[[], None],
-    ) -> None:
-        self.scope = scope  # type: ignore[assignment]
-        self.transport = transport
-        self.flow = flow
-        self.logger = logger
-        self.default_headers = default_headers
-        self.waiting_for_100_continue = expects_continue
-        self.keep_alive = keep_alive
-        self.on_response = on_response
-        self._on_left_over = on_left_over  # told of bytes that a connection about to close still has
+    on_left_over: Callable[[], None] | None = None  # told of bytes that a connection about to close still has
 
     @property
     def is_open(self) -> bool:
@@ -68,23 +31,8 @@ class Exchange(RequestResponseCycle):
     def take_body(self) -> bytes | None:
         if self.more_body or self.waiting_for_100_continue:
             return None
-        body, self.body = self.body, b""
-        return body if type(body) is bytes else bytes(body)
-
-    def append(self, body: bytes) -> None:
-        """Another piece of the request's body."""
-        if type(self.body) is bytes:
-            self.body = bytearray(self.body)
-        self.body += body
-
-    async def receive(self) -> Any:
-        """As ASGI has it."""
-        if not self.is_heard:
-            self.is_heard = True
-            self.message_event = asyncio.Event()
-            if self.body or not self.more_body:
-                self.message_event.set()
-        return await super().receive()
+        body, self.body = self.body, bytearray()
+        return bytes(body)
 
     def answer(self, status: int, head: bytes, body: bytes) -> None:
         self.begin(status, head)
@@ -146,8 +94,7 @@ class Exchange(RequestResponseCycle):
             self.transport.write(data)
         if not more_body:
             self.response_complete = True
-            if self.is_heard:
-                self.message_event.set()
+            self.message_event.set()
             if not self.keep_alive:
                 self._hang_up()
             self.on_response()
@@ -159,8 +106,8 @@ class Exchange(RequestResponseCycle):
             asyncio.get_running_loop().call_later(_LINGER_S, self.transport.close)
             return
         self.transport.close()
-        if self.transport.get_write_buffer_size():
-            self._on_left_over()
+        if self.transport.get_write_buffer_size() and self.on_left_over is not None:
+            self.on_left_over()
 
 
 def _header_line(name: bytes, value: bytes) -> bytes:

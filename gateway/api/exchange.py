@@ -24,7 +24,8 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:/+=-]{1,128}")
 async def serve_exchange(service: Service, operation: Operation, scope: Scope, receive: Receive, send: Send) -> None:
     """One model call from head to last byte."""
     started = service.clock()
-    headers = scope[http.FIELDS] if http.FIELDS in scope else http.fields_of(scope)
+    headers = dict(scope["headers"])
+    headers = headers if len(headers) == len(scope["headers"]) else http.with_lists_joined(scope["headers"])
     request_id = request_id_of(service, headers)
     pipeline = service.pipeline
     service.in_flight += 1
@@ -210,7 +211,7 @@ class _Responder:
         if self._outcome is not None:
             frame = b""
             # A stream that was interrupted has had its word, and waited for a client to take it.
-            if self._outcome.ending != "interrupted":
+            if self._outcome.ending not in ("ok", "interrupted"):
                 frame = answers.error_frame(ProviderError(ErrorKind.LOCAL, refusal.error["message"]))
             self._channel.end(frame)
             return

@@ -50,8 +50,6 @@ class Channel(Protocol):
 
 CHANNEL = "signalbox.channel"
 _LISTS = frozenset({b"cache-control", b"x-signalbox-cache", b"x-signalbox-tags"})
-# Where the scope has the request's fields by lower-case name, if the server has put them there.
-FIELDS = "signalbox.fields"
 
 
 class ClientGoneError(Exception):
@@ -66,12 +64,6 @@ def with_lists_joined(lines: Headers) -> dict[bytes, bytes]:
     for name, value in lines:
         headers[name] = b"%b, %b" % (headers[name], value) if name in _LISTS and name in headers else value
     return headers
-
-
-def fields_of(scope: Scope) -> dict[bytes, bytes]:
-    """The fields of a request's head by lower-case name."""
-    fields: dict[bytes, bytes] | None = scope.get(FIELDS)
-    return fields if fields is not None else with_lists_joined(scope["headers"])
 
 
 async def read_body(

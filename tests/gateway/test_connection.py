@@ -259,17 +259,6 @@ def test_a_slow_reader_holds_the_provider_back():
     serve(work, Answer(endless()))
 
 
-def test_a_body_in_pieces_and_what_follows_it():
-    """Chunks are put together, also when nobody has asked for them yet; a trailer is no field of the head."""
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-request-id: mine\r\ntransfer-encoding: chunked\r\n\r\n"
-    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (CHAT[:9], CHAT[9:20], CHAT[20:]))
-    end = b"0\r\nx-request-id: another\r\nx-signalbox-route: nowhere\r\n\r\n"
-    for pieces in ([head + chunks + end], [head, chunks + end], [head + chunks[:14], chunks[14:], end]):
-        data = talk(*pieces)
-        assert statuses(data) == [200], data
-        assert b"\r\nx-request-id: mine\r\n" in data
-
-
 def test_an_upgrade_that_is_not_offered_does_no_harm():
     headers = (
         b"connection: Upgrade, HTTP2-Settings",
