@@ -211,7 +211,7 @@ class _Responder:
         if self._outcome is not None:
             frame = b""
             # A stream that was interrupted has had its word, and waited for a client to take it.
-            if self._outcome.ending not in ("ok", "interrupted"):
+            if self._outcome.ending != "interrupted":
                 frame = answers.error_frame(ProviderError(ErrorKind.LOCAL, refusal.error["message"]))
             self._channel.end(frame)
             return
