@@ -58,6 +58,4 @@ class Repeats:
                 self._known.clear()
                 self._bytes = 0
             self._bytes += size
-        self._known[place] = _Known(
-            question.caller, question.name, question.partition, question.more, question.key
-        )
+        self._known[place] = _Known(question.caller, question.name, question.partition, question.more, question.key)
