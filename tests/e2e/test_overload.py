@@ -24,6 +24,7 @@ def config_of(upstream, **overload):
     config["policies"]["timeouts"] = {"connect_s": 30, "ttft_s": 60, "idle_s": 60, "total_s": 120}
     config["models"]["slow"] = {"deployments": [{"provider": "slow", "model": "any"}]}
     config["providers"]["slow"] = {"kind": "mock", "ttft_s": 1.0}
+    config["keys"] = config["keys"][:1]  # one caller alone may have every place
     return config
 
 
