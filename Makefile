@@ -8,7 +8,9 @@ INSTALLED := $(VENV)/.installed
 ARGS ?=
 # Tests wait for servers as much as they compute, so a core has room for two at a time. Each worker collects all tests:
 # what one of them has compiled is kept for the others, whatever the environment says.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+# Tests write many small files and wait until they are on the disk: where memory has room for them, there is none.
+QUICK_TMP := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 1000000 {print "TMPDIR=/dev/shm"}')
+PYTEST := PYTHONDONTWRITEBYTECODE= $(QUICK_TMP) $(BIN)/python -m pytest
 WORKERS ?= 4
 IN_PARALLEL := -n $(WORKERS) --dist worksteal
 
