@@ -117,8 +117,8 @@ def _of_flights(played: Played, cache: CachePlan) -> Iterator[str]:
         ]
         usual = [own for own in led if own.is_usual]
         yield from _of_kept(led, usual, cache)
-        # Who calls for a new answer takes the place of the call that others could join.
-        if not any(own.client.plan.timeout_s is None and not own.is_usual for own in led):
+        # Who wants a new answer takes the place of the call that others could join, also where it is refused then.
+        if not any(client.plan.timeout_s is None and client.plan.wish in _NEW for client in clients):
             yield from _of_pairs(played, clients, usual)
 
 
