@@ -37,7 +37,6 @@ from policies.stores.redis_queue import RedisQueue
 
 # What a request may spend waiting for Redis, with all of its calls; and what each of these may all the same.
 _IN_ALL_S, _LEAST_S = 0.2, 0.01
-_DENIED = 1_000  # of so many it is known how long they waited; nobody tells of those that do not ask again
 _HOLDS_AT_ONCE = 1_000  # read in one round trip, so that nobody else waits for long
 _ELSEWHERE = "elsewhere"  # where a hold was taken that Redis never had
 
@@ -112,7 +111,6 @@ class RedisStore:
         self._periods = codec.Periods(now or wall)
         self._queue = RedisQueue(self.link, self._key, now, journal, self._note)
         self._held: dict[str, _Held] = {}
-        self._denied: dict[str, float] = {}  # seconds they waited, by hold
         self._ledger = ledger
 
     async def start(self) -> None:
@@ -141,10 +139,9 @@ class RedisStore:
         if self._queue.is_released(hold_id):
             return Unavailable(_GIVEN_UP)
         body = {"id": hold_id, "lease": lease_s, "sent": int(is_dispatched)}
-        waited_s = self._denied.pop(hold_id, 0.0)
-        began_s = self._clock() - waited_s
+        began_s = self._clock()
         try:
-            answer, was_repeated, rows = await self._ask(_HOLD, body, lines, waited_s)
+            answer, was_repeated, rows = await self._ask(_HOLD, body, lines)
         except LinkError as error:
             if error.may_have_run:
                 self._give_up(hold_id)
@@ -159,9 +156,6 @@ class RedisStore:
                 self._held[hold_id] = _Held(lines, rows, answer[3].decode(), now_s, waited_s, is_doubtful=was_repeated)
                 return Granted(tuple(answer[4]))
             case b"denied":
-                if len(self._denied) == _DENIED:
-                    del self._denied[next(iter(self._denied))]
-                self._denied[hold_id] = self._clock() - began_s
                 meter, amount = lines[answer[3]]
                 return codec.denied(meter, answer[4], amount, now_s)
         return Unavailable(_GIVEN_UP)
